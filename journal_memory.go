@@ -2,6 +2,7 @@ package twophase
 
 import (
 	"cmp"
+	"container/list"
 	"context"
 	"fmt"
 	"iter"
@@ -17,9 +18,9 @@ import (
 type MemoryJournal struct {
 	mu       sync.Mutex
 	entries  map[string]*memoryEntry
-	open     map[string]*memoryEntry // those not finished
-	finished []*memoryEntry          // the others, in the order in which they finished
-	begun    int64                   // how many ever, for the order of List
+	open     list.List      // those not finished, of *memoryEntry
+	finished []*memoryEntry // the others, in the order in which they finished
+	begun    int64          // how many ever, for the order of List
 }
 
 type memoryEntry struct {
@@ -29,11 +30,12 @@ type memoryEntry struct {
 	deadline time.Time
 	leased   time.Time
 	finished time.Time
+	place    *list.Element // in open, until it is finished
 }
 
 // NewMemoryJournal returns an empty journal.
 func NewMemoryJournal() *MemoryJournal {
-	return &MemoryJournal{entries: map[string]*memoryEntry{}, open: map[string]*memoryEntry{}}
+	return &MemoryJournal{entries: map[string]*memoryEntry{}}
 }
 
 // Begin implements [Journal].
@@ -67,7 +69,10 @@ func (j *MemoryJournal) Begin(ctx context.Context, record Record) (Record, bool,
 func (j *MemoryJournal) Decide(ctx context.Context, id string, decision Decision) (Decision, error) {
 	var standing Decision
 	err := j.update(ctx, id, func(record Record) Record {
-		record = record.Decided(decision)
+		if record.State == StateBegun {
+			standing = decision
+			return record.Decided(decision)
+		}
 		standing = record.Decision()
 		return record
 	})
@@ -88,7 +93,8 @@ func (j *MemoryJournal) Claim(ctx context.Context, owner string, lease time.Dura
 	defer j.mu.Unlock()
 	now := time.Now()
 	var overdue []*memoryEntry
-	for _, entry := range j.open {
+	for place := j.open.Front(); place != nil; place = place.Next() {
+		entry := place.Value.(*memoryEntry)
 		if !entry.leased.After(now) {
 			overdue = append(overdue, entry)
 		}
@@ -116,7 +122,7 @@ func (j *MemoryJournal) Renew(ctx context.Context, owner string, lease time.Dura
 	defer j.mu.Unlock()
 	now := time.Now()
 	for _, id := range ids {
-		if entry, ok := j.open[id]; ok && entry.record.Owner == owner {
+		if entry, ok := j.entries[id]; ok && entry.place != nil && entry.record.Owner == owner {
 			entry.leased = now.Add(lease)
 		}
 	}
@@ -132,8 +138,8 @@ func (j *MemoryJournal) Yield(
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	entry, ok := j.open[id]
-	if !ok || entry.record.Owner != owner || entry.record.Epoch != epoch {
+	entry, ok := j.entries[id]
+	if !ok || entry.place == nil || entry.record.Owner != owner || entry.record.Epoch != epoch {
 		return nil
 	}
 	entry.record.Owner = ""
@@ -225,13 +231,16 @@ func (j *MemoryJournal) update(ctx context.Context, id string, change func(Recor
 
 // file puts an entry where it belongs: with the open ones or the finished.
 func (j *MemoryJournal) file(entry *memoryEntry, now time.Time) {
-	switch {
-	case !entry.record.Finished():
-		j.open[entry.record.ID] = entry
-	case entry.finished.IsZero():
+	switch finished := entry.record.Finished(); {
+	case finished && entry.finished.IsZero():
 		entry.finished = now
-		delete(j.open, entry.record.ID)
 		j.finished = append(j.finished, entry)
+		if entry.place != nil {
+			j.open.Remove(entry.place)
+			entry.place = nil
+		}
+	case !finished && entry.place == nil:
+		entry.place = j.open.PushBack(entry)
 	}
 }
 

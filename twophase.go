@@ -57,6 +57,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -142,7 +143,8 @@ var (
 type Error struct {
 	// ID is that of the transaction.
 	ID string
-	// Verdict is ErrNotPlaced or ErrInDoubt.
+	// Verdict is ErrNotPlaced or ErrInDoubt. It is nil in what [Tx.Reserve]
+	// returns: there is no verdict yet.
 	Verdict error
 	// Step, Participant and Call say what failed. They are empty if it was
 	// no call: the caller gave up, say.
@@ -155,18 +157,28 @@ type Error struct {
 
 // Error returns the message: the id, the verdict, the call and the cause.
 func (e *Error) Error() string {
-	if e.Call == "" {
-		return fmt.Sprintf("twophase: %s %v: %v", e.ID, e.Verdict, e.Err)
+	var b strings.Builder
+	fmt.Fprintf(&b, "twophase: %s", e.ID)
+	if e.Verdict != nil {
+		fmt.Fprintf(&b, " %v", e.Verdict)
 	}
-	at := e.Step
-	if e.Participant != e.Step {
-		at += " at " + e.Participant
+	if e.Call != "" {
+		fmt.Fprintf(&b, ": %s %s", e.Call, e.Step)
+		if e.Participant != e.Step {
+			fmt.Fprintf(&b, " at %s", e.Participant)
+		}
 	}
-	return fmt.Sprintf("twophase: %s %v: %s %s: %v", e.ID, e.Verdict, e.Call, at, e.Err)
+	fmt.Fprintf(&b, ": %v", e.Err)
+	return b.String()
 }
 
 // Unwrap returns the verdict and the cause.
-func (e *Error) Unwrap() []error { return []error{e.Verdict, e.Err} }
+func (e *Error) Unwrap() []error {
+	if e.Verdict == nil {
+		return []error{e.Err}
+	}
+	return []error{e.Verdict, e.Err}
+}
 
 // Call is one of the three calls on a participant.
 type Call string

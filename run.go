@@ -1,0 +1,357 @@
+package twophase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// run is one transaction under way in this process. It does what the machine
+// says: calls participants, writes to the journal, tells whoever waits.
+type run struct {
+	c       *Coordinator
+	id      string
+	started time.Time
+	callers atomic.Int64 // how many wait for the outcome
+
+	life lifeContext
+	news chan struct{} // closed when callers need not wait any longer
+
+	mu       sync.Mutex
+	told     bool // the outcome is known
+	result   Result
+	err      error
+	overdue  bool        // the journal is too late with the outcome
+	timer    *time.Timer // for the timeout, and then for overdue
+	machine  machine
+	record   Record
+	steps    []runStep
+	calls    *lazyContext  // of Reserve and Assign; ends when they no longer matter
+	standing Decision      // the decision that stands
+	refusal  error         // why nothing was begun
+	untried  int           // releases that were not tried yet
+	tried    chan struct{} // closed when each was tried once
+	isFunc   bool          // the steps come from a function
+	claimed  bool          // recovery has claimed it: it goes on without callers
+	stuck    bool          // recovery could not finish it
+	ended    bool
+	over     chan struct{} // closed at the end of a claimed run
+}
+
+// runStep is what a run knows of a step besides its record.
+type runStep struct {
+	participant *participant
+	reservation Reservation
+	lifetime    lifetime
+	left        error // why its Release is left to recovery
+}
+
+// patience is how long after its timeout a transaction's callers wait for the
+// journal to answer, before they are told that it is in doubt.
+const patience = 5 * time.Second
+
+func newRun(ctx context.Context, c *Coordinator, record Record) *run {
+	r := &run{c: c, id: record.ID, started: time.Now(), news: make(chan struct{})}
+	r.life = lifeContext{Context: c.life, values: ctx}
+	r.calls = &lazyContext{parent: r.life}
+	r.load(record)
+	return r
+}
+
+// load makes the record's steps those of the run.
+func (r *run) load(record Record) {
+	r.record = record
+	r.steps = make([]runStep, len(record.Steps))
+	r.machine.steps = make([]stepPhase, len(record.Steps))
+	for i, step := range record.Steps {
+		r.steps[i].participant = r.c.participantOf(step)
+		switch {
+		case step.Released:
+			r.machine.steps[i] = stepReleased
+		case step.Dropped:
+			r.machine.steps[i] = stepDropped
+		}
+	}
+}
+
+// start runs a transaction whose steps are known.
+func (r *run) start() {
+	r.setTimer(r.record.Deadline)
+	r.spawn(r.on(event{kind: evStart}))
+}
+
+// setTimer lets the time run that the transaction may stay undecided.
+func (r *run) setTimer(timeout time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended {
+		r.timer = time.AfterFunc(timeout, r.late)
+	}
+}
+
+func (r *run) stopTimer() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+}
+
+var errLate = fmt.Errorf("undecided at its timeout: %w", context.DeadlineExceeded)
+
+// late gives the transaction up at its timeout, and soon after no longer lets
+// its callers wait for the journal.
+func (r *run) late() {
+	r.spawn(r.on(event{kind: evStop, failure: &failure{step: noStep, err: errLate}}))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended && r.machine.phase != watching {
+		r.timer = time.AfterFunc(patience, r.giveUpWaiting)
+	}
+}
+
+// giveUpWaiting lets callers go who have waited for the journal for too long.
+func (r *run) giveUpWaiting() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.told && !r.overdue {
+		r.overdue = true
+		close(r.news)
+	}
+}
+
+// wait returns the outcome, or that it is in doubt if the caller cannot wait.
+func (r *run) wait(ctx context.Context) (Result, error) {
+	why := errNoAnswer
+	select {
+	case <-r.news:
+	case <-ctx.Done():
+		why = context.Cause(ctx)
+	case <-r.life.Done():
+		why = ErrClosed
+	}
+	r.mu.Lock()
+	told, result, err, tried := r.told, r.result, r.err, r.tried
+	r.mu.Unlock()
+	if !told {
+		r.leave(why)
+		return Result{}, inDoubt(r.id, why)
+	}
+	if tried != nil {
+		select {
+		case <-tried:
+		case <-ctx.Done():
+		case <-r.life.Done():
+		}
+	}
+	return result, err
+}
+
+var errNoAnswer = errors.New("the journal does not answer")
+
+// leave counts a caller out. What nobody waits for is given up.
+func (r *run) leave(why error) {
+	if r.callers.Add(-1) > 0 {
+		return
+	}
+	r.mu.Lock()
+	claimed := r.claimed
+	r.mu.Unlock()
+	if claimed {
+		return
+	}
+	r.spawn(r.on(event{kind: evLeave, failure: &failure{step: noStep, err: fmt.Errorf("the caller gave up: %w", why)}}))
+}
+
+// runs reports whether the run is of the same transaction as record. The steps
+// of a function are not known before it returns, so its callers share them.
+func (r *run) runs(record Record) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.isFunc || len(r.record.Steps) == 0 || r.record.sameWork(record)
+}
+
+// on tells the machine what happened and returns what to do.
+func (r *run) on(ev event) []action {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return nil
+	}
+	if r.machine.asksForLife(ev) {
+		ev.shortest = r.shortest()
+	}
+	return r.machine.on(ev)
+}
+
+// shortest returns the reservation with the least life left, less the margin.
+// The lock is held.
+func (r *run) shortest() life {
+	now, shortest := time.Now(), life{left: endless}
+	for i := range r.steps {
+		if phase := r.machine.steps[i]; phase == stepDropped {
+			continue
+		}
+		step := &r.steps[i]
+		if left := step.lifetime.left(now) - step.participant.policy.Margin; left < shortest.left {
+			shortest = life{step: i, left: left}
+		}
+	}
+	return shortest
+}
+
+// spawn does what the machine says on goroutines of their own.
+func (r *run) spawn(actions []action) {
+	for _, a := range actions {
+		if !r.instant(a) {
+			r.launch(a)
+		}
+	}
+}
+
+// launch does one thing, and all that follows from it, on a goroutine that
+// Close waits for.
+func (r *run) launch(a action) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended {
+		r.c.work.Add(1)
+		r.c.workers.start(job{r, a})
+	}
+}
+
+// work does one thing after another: the last of what follows from each on
+// this goroutine, the rest side by side.
+func (r *run) work(a action) {
+	defer r.c.work.Done()
+	for more := true; more; {
+		actions := r.do(a)
+		more = false
+		for _, next := range actions {
+			if r.instant(next) {
+				continue
+			}
+			if more {
+				r.launch(a)
+			}
+			a, more = next, true
+		}
+	}
+}
+
+// instant does what never blocks, and reports whether a was that.
+func (r *run) instant(a action) bool {
+	switch a.kind {
+	case actCancel:
+		r.stopCalls()
+	case actTell:
+		r.tell()
+	case actEnd:
+		r.end()
+	default:
+		return false
+	}
+	return true
+}
+
+// do does one thing and returns what follows from it.
+func (r *run) do(a action) []action {
+	switch a.kind {
+	case actBegin:
+		return r.begin()
+	case actReserve:
+		actions, _ := r.reserve(r.context(), a.step)
+		return actions
+	case actAssign:
+		return r.assign(a.step)
+	case actAssigned:
+		return r.decide(r.assignedDecision())
+	case actReleases:
+		return r.decide(r.releasingDecision())
+	case actRelease:
+		return r.release(a.step)
+	case actWatch:
+		return r.watch()
+	case actFinish:
+		r.finish()
+	}
+	return nil
+}
+
+// context returns that of the Reserve and Assign calls under way.
+func (r *run) context() *lazyContext {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.calls
+}
+
+// stopCalls ends the Reserve and Assign calls under way.
+func (r *run) stopCalls() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls.end()
+}
+
+// tell makes the outcome known, and counts the releases that follow.
+func (r *run) tell() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refusal != nil {
+		r.err = r.refusal
+	} else {
+		r.result, r.err = r.record.outcome(r.standing)
+	}
+	for _, step := range r.machine.steps {
+		if step == stepReleasing {
+			r.untried++
+		}
+	}
+	if r.untried > 0 {
+		r.tried = make(chan struct{})
+	}
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	r.told = true
+	if !r.overdue {
+		close(r.news)
+	}
+}
+
+// end ends the run, wherever it stands: the machine is not told of anything any
+// more.
+func (r *run) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return
+	}
+	r.ended = true
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	r.calls.end()
+	if r.over != nil {
+		close(r.over)
+	}
+	r.c.unregister(r.id, r.claimed)
+}
+
+// outcome returns what the transaction's caller is told of a decision.
+func (r Record) outcome(d Decision) (Result, error) {
+	if d.State != StateAssigned {
+		return Result{}, notPlaced(r.ID, d.Cause)
+	}
+	result := Result{ID: r.ID, Steps: make([]StepResult, 0, len(r.Steps))}
+	for i, step := range r.Steps {
+		if !step.Dropped {
+			result.Steps = append(result.Steps, StepResult{
+				Name: step.Name, Participant: step.Participant, Reservation: d.Reservations[i],
+			})
+		}
+	}
+	return result, nil
+}

@@ -1,0 +1,54 @@
+package twophase
+
+import (
+	"runtime"
+	"sync"
+)
+
+// workers run jobs side by side, each on a goroutine of its own. A few of the
+// goroutines are kept for later jobs: they have the stack that a job needs, and
+// a new one would spend more time on growing it than on the job.
+type workers struct {
+	jobs chan job
+	keep chan struct{} // a place for each goroutine that may idle
+	all  sync.WaitGroup
+}
+
+// job is one thing to do for a run.
+type job struct {
+	run    *run
+	action action
+}
+
+func newWorkers() *workers {
+	return &workers{jobs: make(chan job), keep: make(chan struct{}, 8*runtime.GOMAXPROCS(0))}
+}
+
+// start does a job soon, and never waits for others to end.
+func (w *workers) start(j job) {
+	select {
+	case w.jobs <- j:
+	default:
+		w.all.Go(func() { w.work(j) })
+	}
+}
+
+// work does a job, and more if they come while there is room to idle.
+func (w *workers) work(j job) {
+	j.run.work(j.action)
+	select {
+	case w.keep <- struct{}{}:
+	default:
+		return
+	}
+	for j := range w.jobs {
+		j.run.work(j.action)
+	}
+}
+
+// close ends the goroutines when they have done their jobs. No job may be
+// started any more.
+func (w *workers) close() {
+	close(w.jobs)
+	w.all.Wait()
+}
