@@ -17,14 +17,12 @@ type run struct {
 	started time.Time
 	callers atomic.Int64 // how many wait for the outcome
 
-	life lifeContext
-	news chan struct{} // closed when callers need not wait any longer
-
+	life     lifeContext
 	mu       sync.Mutex
-	told     bool // the outcome is known
+	news     chan struct{} // closed when those who wait need not do so any longer
+	told     bool          // the outcome is known
 	result   Result
 	err      error
-	overdue  bool        // the journal is too late with the outcome
 	timer    *time.Timer // for the timeout, and then for overdue
 	machine  machine
 	record   Record
@@ -117,17 +115,20 @@ func (r *run) late() {
 func (r *run) giveUpWaiting() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.told && !r.overdue {
-		r.overdue = true
+	if !r.told {
 		close(r.news)
+		r.news = make(chan struct{}) // for those who ask later, and wait again
 	}
 }
 
 // wait returns the outcome, or that it is in doubt if the caller cannot wait.
 func (r *run) wait(ctx context.Context) (Result, error) {
+	r.mu.Lock()
+	news := r.news
+	r.mu.Unlock()
 	why := errNoAnswer
 	select {
-	case <-r.news:
+	case <-news:
 	case <-ctx.Done():
 		why = context.Cause(ctx)
 	case <-r.life.Done():
@@ -316,9 +317,7 @@ func (r *run) tell() {
 		r.timer.Stop()
 	}
 	r.told = true
-	if !r.overdue {
-		close(r.news)
-	}
+	close(r.news)
 }
 
 // end ends the run, wherever it stands: the machine is not told of anything any

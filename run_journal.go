@@ -161,8 +161,7 @@ func (r *run) observeDecided(standing Decision) {
 // waits for it here.
 func (r *run) watch() []action {
 	ctx := r.startWatch()
-	waits := fullJitter(watchRetry)
-	for wait := time.Duration(0); sleep(ctx, wait); wait = waits.NextBackOff() {
+	for wait := time.Duration(0); sleep(ctx, wait); wait = min(max(2*wait, firstLook), lastLook) {
 		record, err := r.c.journal.Get(ctx, r.id)
 		switch {
 		case err == nil && record.State != StateBegun:
@@ -190,7 +189,11 @@ func (r *run) startWatch() context.Context {
 	return r.calls
 }
 
-var watchRetry = Retry{First: 20 * time.Millisecond, Max: time.Second}
+// A watch looks often at first and once a second in the end.
+const (
+	firstLook = 10 * time.Millisecond
+	lastLook  = time.Second
+)
 
 // found obeys a record that stands in the journal.
 func (r *run) found(record Record) []action {

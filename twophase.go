@@ -211,30 +211,38 @@ func (c *Cause) Error() string { return c.Message }
 // Is reports whether target is the sentinel that Reason names, so that a cause
 // read back from the journal matches what the live one did.
 func (c *Cause) Is(target error) bool {
-	sentinel, ok := reasons[c.Reason]
-	return ok && target == sentinel
+	for _, reason := range reasons {
+		if reason.name == c.Reason {
+			return target == reason.sentinel
+		}
+	}
+	return false
 }
 
 // Unwrap returns what happened, in the process that saw it, and nil elsewhere.
 func (c *Cause) Unwrap() error { return c.err }
 
-// reasons are the sentinels that survive the journal.
-var reasons = map[string]error{
-	"refused":  ErrRefused,
-	"expired":  ErrExpired,
-	"released": ErrReleased,
-	"unknown":  ErrUnknown,
-	"mismatch": ErrMismatch,
-	"deadline": context.DeadlineExceeded,
-	"canceled": context.Canceled,
+// reasons are the sentinels that survive the journal; an error that is several
+// of them is the first.
+var reasons = []struct {
+	name     string
+	sentinel error
+}{
+	{"refused", ErrRefused},
+	{"expired", ErrExpired},
+	{"released", ErrReleased},
+	{"unknown", ErrUnknown},
+	{"mismatch", ErrMismatch},
+	{"deadline", context.DeadlineExceeded},
+	{"canceled", context.Canceled},
 }
 
 // newCause records err for the journal.
 func newCause(step StepRecord, call Call, err error) *Cause {
 	cause := &Cause{Step: step.Name, Participant: step.Participant, Call: call, Message: err.Error(), err: err}
-	for reason, sentinel := range reasons {
-		if errors.Is(err, sentinel) {
-			cause.Reason = reason
+	for _, reason := range reasons {
+		if errors.Is(err, reason.sentinel) {
+			cause.Reason = reason.name
 			break
 		}
 	}
