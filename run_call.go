@@ -45,6 +45,9 @@ func (r *run) assign(i int) []action {
 	if err == nil {
 		return r.answered(calls, event{kind: evAssigned, step: i})
 	}
+	if isTransient(err) {
+		err = fmt.Errorf("%w before it could be assigned: %w", ErrExpired, err)
+	}
 	if errors.Is(err, ErrUnknown) {
 		r.c.observe(calls, Event{
 			Kind: EventContradiction, Transaction: r.id,
