@@ -1,0 +1,93 @@
+package pool
+
+import (
+	"container/heap"
+	"time"
+)
+
+// expiries are the reservations of one kind, by when they run out.
+//
+// Those that are held equally long run out in the order in which they were
+// made. So each length of hold has a queue, and the queues are in a heap, by
+// when their first runs out: what is added or removed costs the logarithm of
+// the number of lengths under way, not of the number of reservations.
+type expiries struct {
+	queues map[time.Duration]*queue
+	heap   queueHeap
+}
+
+// queue has reservations of one hold, and is never empty.
+type queue struct {
+	hold    time.Duration
+	entries list[entry]
+	index   int // in the heap
+}
+
+// next returns the entry that runs out next, or nil if there is none.
+func (x *expiries) next() *entry {
+	if len(x.heap) == 0 {
+		return nil
+	}
+	return x.heap[0].entries.first.of
+}
+
+// add files an entry that was reserved just now.
+func (x *expiries) add(e *entry, hold time.Duration) {
+	q, ok := x.queues[hold]
+	if !ok {
+		q = &queue{hold: hold}
+	}
+	q.entries.add(&e.place)
+	e.queue = q
+	if ok {
+		return // its first is the same as before
+	}
+	if x.queues == nil {
+		x.queues = map[time.Duration]*queue{}
+	}
+	x.queues[hold] = q
+	heap.Push(&x.heap, q)
+}
+
+// remove takes out an entry that is no longer reserved.
+func (x *expiries) remove(e *entry) {
+	q := e.queue
+	wasFirst := q.entries.first == &e.place
+	e.place.leave()
+	e.queue = nil
+	switch {
+	case q.entries.len == 0:
+		heap.Remove(&x.heap, q.index)
+		delete(x.queues, q.hold)
+	case wasFirst:
+		heap.Fix(&x.heap, q.index)
+	}
+}
+
+// queueHeap implements [heap.Interface].
+type queueHeap []*queue
+
+func (h queueHeap) Len() int { return len(h) }
+
+func (h queueHeap) Less(i, j int) bool {
+	return h[i].entries.first.of.Expires.Before(h[j].entries.first.of.Expires)
+}
+
+func (h queueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+func (h *queueHeap) Push(q any) {
+	added := q.(*queue)
+	added.index = len(*h)
+	*h = append(*h, added)
+}
+
+func (h *queueHeap) Pop() any {
+	last := len(*h) - 1
+	popped := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	return popped
+}
