@@ -1,0 +1,267 @@
+package twophasetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed-bcc3c603/twophase"
+)
+
+// Calls that come at once, and calls whose context ends.
+
+var raceChecks = []participantCheck{
+	{name: "many who reserve at once get each resource once", free: 8, run: manyAtOnce},
+	{name: "many who come and go never hold one resource together", free: 3, run: comeAndGo},
+	{name: "many who repeat one call at once get one answer", free: 8, run: repeatAtOnce},
+	{name: "Reserve and Release of one key at once end released", free: rounds, run: reserveRacesRelease},
+	{name: "Assign and Release of one key at once end released", free: rounds, run: assignRacesRelease},
+	{name: "Assign at the expiry races whoever takes the resource, and one has it", free: rounds, run: assignRacesExpiry},
+	{name: "Assign and Release at the expiry end released", free: rounds, run: allRaceAtExpiry},
+}
+
+// rounds is how often a race is run, each time on a key of its own.
+const rounds = 16
+
+func manyAtOnce(t testing.TB, s *service) {
+	keys := numbered("order", 32)
+	held := make([][]string, len(keys))
+	together(len(keys), func(i int) {
+		r, err := s.reserve(t, s.request(keys[i]))
+		if err != nil {
+			assert.ErrorIs(t, err, twophase.ErrRefused)
+			return
+		}
+		held[i] = r.Resources
+	})
+	all := slices.Concat(held...)
+	requireDistinct(t, all)
+	require.Len(t, all, 8, "resources that were given, of 8 that were free")
+	s.requireFree(t, 0)
+}
+
+// holders counts who holds each resource.
+type holders struct {
+	mu   sync.Mutex
+	held map[string]twophase.Key
+}
+
+func (h *holders) take(t testing.TB, resource string, key twophase.Key) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	other, taken := h.held[resource]
+	assert.False(t, taken, "%s is given to %s while %s has it", resource, key, other)
+	h.held[resource] = key
+}
+
+func (h *holders) give(resource string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.held, resource)
+}
+
+func comeAndGo(t testing.TB, s *service) {
+	h := &holders{held: map[string]twophase.Key{}}
+	together(8, func(i int) {
+		for n, key := range numbered(fmt.Sprintf("order-%d", i), rounds) {
+			r, err := s.reserve(t, s.request(key))
+			if errors.Is(err, twophase.ErrRefused) {
+				continue
+			}
+			if !assert.NoError(t, err) {
+				return
+			}
+			h.take(t, r.Resource(), key)
+			s.sleep(time.Microsecond)
+			if n%2 == 0 {
+				assert.NoError(t, s.assign(t, key))
+			}
+			h.give(r.Resource())
+			assert.NoError(t, s.release(t, key))
+		}
+	})
+	s.requireFree(t, 3)
+}
+
+func repeatAtOnce(t testing.TB, s *service) {
+	reservations := make([]twophase.Reservation, 16)
+	together(len(reservations), func(i int) {
+		var err error
+		reservations[i], err = s.reserve(t, s.request(mine))
+		assert.NoError(t, err)
+	})
+	requireResources(t, 1, reservations[0])
+	for _, r := range reservations {
+		requireSame(t, reservations[0], r)
+	}
+	together(8, func(int) { assert.NoError(t, s.assign(t, mine)) })
+	s.requireHeld(t, s.request(mine), reservations[0], true)
+	s.requireFree(t, 7)
+	together(8, func(int) { assert.NoError(t, s.release(t, mine)) })
+	s.requireFree(t, 8)
+}
+
+func reserveRacesRelease(t testing.TB, s *service) {
+	for _, key := range numbered("order", rounds) {
+		together(2, func(i int) {
+			if i == 0 {
+				assert.NoError(t, s.release(t, key))
+				return
+			}
+			if _, err := s.reserve(t, s.request(key)); err != nil {
+				assert.ErrorIs(t, err, twophase.ErrReleased)
+			}
+		})
+		s.requireTurnedAway(t, key, twophase.ErrReleased)
+	}
+	s.requireFree(t, rounds)
+}
+
+func assignRacesRelease(t testing.TB, s *service) {
+	for _, key := range numbered("order", rounds) {
+		s.take(t, key, s.long)
+		together(2, func(i int) {
+			if i == 0 {
+				assert.NoError(t, s.release(t, key))
+				return
+			}
+			if err := s.assign(t, key); err != nil {
+				assert.ErrorIs(t, err, twophase.ErrReleased)
+			}
+		})
+		s.requireTurnedAway(t, key, twophase.ErrReleased)
+	}
+	s.requireFree(t, rounds)
+}
+
+// assignRacesExpiry has all resources reserved, and at their expiry each
+// assigned by its own key, while as many others ask for what is free.
+func assignRacesExpiry(t testing.TB, s *service) {
+	keys, others := numbered("order", rounds), numbered("other", rounds)
+	given := make([][]string, 2*rounds)
+	for i, key := range keys {
+		given[i] = s.take(t, key, s.short).Resources
+	}
+	together(2*rounds, func(i int) {
+		s.nearExpiry(i)
+		if i < rounds {
+			if err := s.assign(t, keys[i]); err != nil {
+				assert.ErrorIs(t, err, twophase.ErrExpired)
+				given[i] = nil
+			}
+			return
+		}
+		r, err := s.reserve(t, s.request(others[i-rounds]))
+		if err != nil {
+			assert.ErrorIs(t, err, twophase.ErrRefused)
+		}
+		given[i] = r.Resources
+	})
+	requireDistinct(t, slices.Concat(given...))
+	for i, key := range append(keys, others...) {
+		if len(given[i]) > 0 {
+			assert.NoError(t, s.assign(t, key), "what was given stays so")
+		}
+	}
+}
+
+// nearExpiry sleeps until what was taken just now for a short time runs out: a
+// little less, or a little more, in turn.
+func (s *service) nearExpiry(turn int) {
+	step := time.Nanosecond
+	if !s.exact {
+		step = s.short / 50
+	}
+	s.sleep(s.short + time.Duration(turn%3-1)*step)
+}
+
+func allRaceAtExpiry(t testing.TB, s *service) {
+	keys := numbered("order", rounds)
+	for _, key := range keys {
+		s.take(t, key, s.short)
+	}
+	together(2*rounds, func(i int) {
+		key := keys[i/2]
+		s.nearExpiry(i / 2)
+		if i%2 == 0 {
+			assert.NoError(t, s.release(t, key))
+			return
+		}
+		if err := s.assign(t, key); err != nil {
+			expectEither(t, err, twophase.ErrReleased, twophase.ErrExpired)
+		}
+	})
+	for _, key := range keys {
+		s.requireTurnedAway(t, key, twophase.ErrReleased)
+	}
+	s.requireFree(t, rounds)
+}
+
+var contextChecks = []participantCheck{
+	{name: "Reserve with an ended context loses nothing", free: 1, run: endedReserve},
+	{name: "Assign with an ended context loses nothing", free: 1, run: endedAssign},
+	{name: "Release with an ended context loses nothing", free: 1, run: endedRelease},
+	{name: "calls whose context ends under way lose nothing", free: 4, run: cutShort},
+}
+
+func endedReserve(t testing.TB, s *service) {
+	r, err := s.next().Reserve(ended(t), s.request(mine))
+	expectTransient(t, err, "Reserve")
+	again := s.take(t, mine, s.long)
+	if err == nil {
+		requireSame(t, r, again)
+	}
+	s.requireFree(t, 0)
+	s.mustRelease(t, mine)
+	s.requireFree(t, 1)
+}
+
+func endedAssign(t testing.TB, s *service) {
+	given := s.take(t, mine, s.long)
+	err := s.next().Assign(ended(t), mine)
+	expectTransient(t, err, "Assign")
+	if err == nil {
+		s.requireHeld(t, s.request(mine), given, true)
+	}
+	s.mustAssign(t, mine)
+	s.requireHeld(t, s.request(mine), given, true)
+	s.requireFree(t, 0)
+}
+
+func endedRelease(t testing.TB, s *service) {
+	s.takeForGood(t, mine)
+	err := s.next().Release(ended(t), mine)
+	expectTransient(t, err, "Release")
+	if err != nil {
+		s.mustRelease(t, mine)
+	}
+	s.requireTurnedAway(t, mine, twophase.ErrReleased)
+	s.requireFree(t, 1)
+}
+
+func cutShort(t testing.TB, s *service) {
+	keys := numbered("order", 16)
+	together(2*len(keys), func(i int) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go cancel()
+		key := keys[i/2]
+		if i%2 == 0 {
+			_, _ = s.next().Reserve(ctx, s.request(key))
+		} else {
+			_ = s.next().Assign(ctx, key)
+		}
+	})
+	for _, key := range keys {
+		s.mustRelease(t, key)
+		s.requireTurnedAway(t, key, twophase.ErrReleased)
+	}
+	s.requireFree(t, 4)
+}
