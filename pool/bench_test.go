@@ -44,6 +44,7 @@ func BenchmarkAssign(b *testing.B) {
 
 // BenchmarkFinishedKey tells how much memory a key takes during its retention.
 func BenchmarkFinishedKey(b *testing.B) {
+	b.ReportAllocs()
 	p := newPool(b)
 	before := heapInUse()
 	for i := range b.N {

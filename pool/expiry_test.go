@@ -110,7 +110,7 @@ func runOutEachAtItsTime(t *testing.T, random *rand.Rand) {
 	start := time.Now()
 	ends := map[string]time.Time{} // of what is left to run out
 	for _, order := range numbered("order", orders) {
-		hold := time.Duration(1+random.IntN(8)) * time.Minute
+		hold := time.Minute + time.Duration(random.IntN(8))*5*time.Second
 		_, err := s.orderFor(order, hold)
 		require.NoError(t, err)
 		ends[order] = time.Now().Add(hold)
@@ -242,6 +242,27 @@ func TestALateCallDoesNotShortenTheRetention(t *testing.T) {
 			assertError(t, twophase.ErrReleased, reserve(s), "order-1")
 			assertError(t, twophase.ErrReleased, assign(s), "order-1")
 		}
+	})
+}
+
+// A Release that comes late makes a tombstone of what has expired, and others
+// are not kept for longer because of it.
+func TestAReleaseOfAnExpiredKeyBeginsItsRetentionAnew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, "packet-1")
+		expired(s)
+		time.Sleep(time.Hour)
+		s.mustRelease("order-2")
+		time.Sleep(time.Hour)
+		s.mustRelease("order-1")
+		time.Sleep(23 * time.Hour)
+		s.mustRelease("order-3")
+		assert.Equal(t, twophase.EntryNone, s.state("order-2"), "it is forgotten")
+		assert.Equal(t, twophase.EntryReleased, s.state("order-1"))
+		time.Sleep(time.Hour)
+		s.mustRelease("order-4")
+		assert.Equal(t, twophase.EntryNone, s.state("order-1"), "it is forgotten")
 	})
 }
 

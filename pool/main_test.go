@@ -112,17 +112,6 @@ func assertError(t testing.TB, want, err error, order string) {
 	require.ErrorIs(t, err, want)
 	assert.ErrorContains(t, err, key(order).String())
 	for _, final := range finalErrors {
-		assert.Equal(t, want == final, errors.Is(err, final), "%v is %v", err, final)
+		assert.Equal(t, errors.Is(want, final), errors.Is(err, final), "%v is %v", err, final)
 	}
-}
-
-// ids returns those of the resources in one state.
-func ids(resources []pool.Resource, state pool.State) []string {
-	var found []string
-	for _, r := range resources {
-		if r.State == state {
-			found = append(found, r.ID)
-		}
-	}
-	return found
 }

@@ -33,7 +33,8 @@
 // # What it does not do
 //
 // The books are lost with the process. What has to outlive it belongs in a
-// database.
+// database. And what is assigned stays on the books until it is released: they
+// grow with what was given away.
 package pool
 
 import (

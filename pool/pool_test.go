@@ -181,7 +181,7 @@ func TestSeveralMayComeFromWhatIsFreeAndWhatHasRunOut(t *testing.T) {
 		s.mustOrder("order-1", 1)
 		s.mustOrder("order-2", 2)
 		time.Sleep(hold)
-		assert.Equal(t, []string{"packet-4", "packet-1"}, s.mustOrder("order-3", 2), "no more is taken back than is needed")
+		assert.Equal(t, []string{"packet-4", "packet-1"}, s.mustOrder("order-3", 2))
 		assert.Equal(t, []string{"packet-2", "packet-3"}, s.mustOrder("order-4", 2))
 		s.assertCount(0, 4, 0)
 	})

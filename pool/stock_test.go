@@ -83,6 +83,18 @@ func TestWhatIsWithdrawnIsNotGiven(t *testing.T) {
 	assert.Equal(t, []string{"packet-1"}, s.mustOrder("order-2", 1))
 }
 
+func TestAKindStaysForAsLongAsSomethingOfItIsHeld(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, "packet-1", "packet-2")
+	s.mustOrder("order-1", 1)
+	require.NoError(t, s.Withdraw("packet-2"))
+	assert.Equal(t, []string{dosa}, s.Kinds())
+	s.assertCount(0, 1, 0)
+	s.mustAssign("order-1")
+	s.mustRelease("order-1")
+	assert.Equal(t, []string{"packet-1"}, s.mustOrder("order-2", 1))
+}
+
 func TestAKindWithoutResourcesIsNone(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, "packet-1")
