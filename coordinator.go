@@ -95,7 +95,8 @@ func newOwner() string {
 //   - [ErrMismatch]: the id was used before for other steps. Nothing of that
 //     transaction is touched.
 //   - [ErrUnavailable], [ErrInvalid], [ErrClosed] or that of an ended ctx:
-//     nothing was begun.
+//     this call has begun nothing. If the id was run before, that may stand:
+//     ask again.
 //
 // Running the same transaction again, here or on another coordinator, at once
 // or later, returns the same outcome, for as long as the journal keeps it.
@@ -114,13 +115,26 @@ func (c *Coordinator) Run(ctx context.Context, tx Transaction) (Result, error) {
 		r.leave(nil)
 		return Result{}, mismatch(tx.ID)
 	}
-	return r.wait(ctx)
+	result, err := r.wait(ctx)
+	if !r.runs(record) { // it joined somebody who only knew the id
+		return Result{}, mismatch(tx.ID)
+	}
+	return result, err
 }
 
 // Wait returns the outcome of a transaction that was run before, as
 // [Coordinator.Run] returns it, and waits if it is under way, here or
 // elsewhere. If there is no record of it, the error is [ErrGone].
 func (c *Coordinator) Wait(ctx context.Context, id string) (Result, error) {
+	if err := checkID(id); err != nil {
+		return Result{}, err
+	}
+	if !c.runs(id) {
+		// Who runs the same id now must not join somebody who finds no record.
+		if _, err := c.journal.Get(ctx, id); err != nil {
+			return Result{}, fmt.Errorf("twophase: wait for %s: %w", id, err)
+		}
+	}
 	r, mine, err := c.join(ctx, Record{ID: id})
 	if err != nil {
 		return Result{}, err
@@ -211,8 +225,8 @@ func (c *Coordinator) handOver(ctx context.Context, ids []string) error {
 // join returns the run of a transaction that is under way, or a new one that
 // is the caller's to start, and counts the caller in.
 func (c *Coordinator) join(ctx context.Context, record Record) (r *run, mine bool, err error) {
-	if reason := badName(record.ID); reason != "" {
-		return nil, false, fmt.Errorf("twophase: %w: the transaction's id %q %s", ErrInvalid, record.ID, reason)
+	if err := checkID(record.ID); err != nil {
+		return nil, false, err
 	}
 	if ctx.Err() != nil {
 		return nil, false, fmt.Errorf("twophase: %s not begun: %w", record.ID, context.Cause(ctx))
@@ -230,6 +244,14 @@ func (c *Coordinator) join(ctx context.Context, record Record) (r *run, mine boo
 	r = c.register(ctx, record)
 	r.callers.Add(1)
 	return r, true, nil
+}
+
+// runs reports whether a transaction is under way here.
+func (c *Coordinator) runs(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.running[id]
+	return ok
 }
 
 // register makes a run known, until it ends. The lock is held.
@@ -306,6 +328,13 @@ func (c *Coordinator) newStep(before []StepRecord, step Step) (StepRecord, error
 	return StepRecord{
 		Name: name, Participant: step.Participant, Payload: payload, Hold: orElse(step.Hold, p.policy.Hold),
 	}, nil
+}
+
+func checkID(id string) error {
+	if reason := badName(id); reason != "" {
+		return fmt.Errorf("twophase: %w: the transaction's id %q %s", ErrInvalid, id, reason)
+	}
+	return nil
 }
 
 // stepName returns the name that a step was given, or the next free one that

@@ -80,7 +80,7 @@ type Journal interface {
 var (
 	// ErrUnavailable is returned by a journal that cannot be reached when it
 	// is certain that nothing was written, and by the coordinator when for
-	// that reason a transaction was not begun: it may be run again.
+	// that reason a call has begun nothing: it may be run again.
 	ErrUnavailable = errors.New("journal unavailable")
 	// ErrGone says that there is no record of a transaction: it never began,
 	// or it finished so long ago that it was forgotten.
@@ -171,6 +171,12 @@ func (r Record) Stuck() bool { return r.Attempts > 0 && !r.Finished() }
 // mustRelease reports whether a transaction decided so owes the step a Release.
 func (s StepRecord) mustRelease(decided State) bool {
 	return s.Dropped || decided == StateReleasing
+}
+
+// BegunAs reports whether a record that stands is what an earlier attempt of
+// this Begin has written, for implementations of [Journal].
+func (r Record) BegunAs(attempt Record) bool {
+	return r.Owner == attempt.Owner && r.Epoch == 1 && r.sameWork(attempt)
 }
 
 // sameWork reports whether two records ask for the same: a transaction run

@@ -48,8 +48,7 @@ func (j *MemoryJournal) Begin(ctx context.Context, record Record) (Record, bool,
 	now := time.Now()
 	if entry, ok := j.entries[record.ID]; ok {
 		standing := entry.read(now)
-		created := standing.Owner == record.Owner && standing.Epoch == 1 && standing.sameWork(record)
-		return standing, created, nil
+		return standing, standing.BegunAs(record), nil
 	}
 	record.Epoch = 1
 	j.begun++

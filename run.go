@@ -32,7 +32,6 @@ type run struct {
 	refusal  error         // why nothing was begun
 	untried  int           // releases that were not tried yet
 	tried    chan struct{} // closed when each was tried once
-	isFunc   bool          // the steps come from a function
 	claimed  bool          // recovery has claimed it: it goes on without callers
 	stuck    bool          // recovery could not finish it
 	ended    bool
@@ -115,7 +114,7 @@ func (r *run) late() {
 func (r *run) giveUpWaiting() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.told {
+	if !r.told && !r.ended {
 		close(r.news)
 		r.news = make(chan struct{}) // for those who ask later, and wait again
 	}
@@ -126,7 +125,7 @@ func (r *run) wait(ctx context.Context) (Result, error) {
 	r.mu.Lock()
 	news := r.news
 	r.mu.Unlock()
-	why := errNoAnswer
+	var why error
 	select {
 	case <-news:
 	case <-ctx.Done():
@@ -136,6 +135,9 @@ func (r *run) wait(ctx context.Context) (Result, error) {
 	}
 	r.mu.Lock()
 	told, result, err, tried := r.told, r.result, r.err, r.tried
+	if why == nil {
+		why = r.silence()
+	}
 	r.mu.Unlock()
 	if !told {
 		r.leave(why)
@@ -153,6 +155,17 @@ func (r *run) wait(ctx context.Context) (Result, error) {
 
 var errNoAnswer = errors.New("the journal does not answer")
 
+// silence says why callers are let go without an outcome. The lock is held.
+func (r *run) silence() error {
+	switch {
+	case r.life.Err() != nil:
+		return ErrClosed
+	case r.ended:
+		return errUnderWay // elsewhere: the watch ended as they came
+	}
+	return errNoAnswer
+}
+
 // leave counts a caller out. What nobody waits for is given up.
 func (r *run) leave(why error) {
 	if r.callers.Add(-1) > 0 {
@@ -167,12 +180,13 @@ func (r *run) leave(why error) {
 	r.spawn(r.on(event{kind: evLeave, failure: &failure{step: noStep, err: fmt.Errorf("the caller gave up: %w", why)}}))
 }
 
-// runs reports whether the run is of the same transaction as record. The steps
-// of a function are not known before it returns, so its callers share them.
+// runs reports whether the run is of the same transaction as record, as far as
+// is known: before a function has returned, its steps are not, nor are those of
+// a run that only looks for a record.
 func (r *run) runs(record Record) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.isFunc || len(r.record.Steps) == 0 || r.record.sameWork(record)
+	return r.machine.open || len(r.record.Steps) == 0 || r.record.sameWork(record)
 }
 
 // on tells the machine what happened and returns what to do.
@@ -317,7 +331,9 @@ func (r *run) tell() {
 		r.timer.Stop()
 	}
 	r.told = true
-	close(r.news)
+	if !r.ended { // or those who wait were let go
+		close(r.news)
+	}
 }
 
 // end ends the run, wherever it stands: the machine is not told of anything any
@@ -329,6 +345,9 @@ func (r *run) end() {
 		return
 	}
 	r.ended = true
+	if !r.told {
+		close(r.news)
+	}
 	if r.timer != nil {
 		r.timer.Stop()
 	}

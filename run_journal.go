@@ -51,6 +51,9 @@ func (r *run) begin() []action {
 		r.record.Epoch = standing.Epoch
 	}
 	r.mu.Unlock()
+	if ev.kind == evDecided && r.c.observed() {
+		r.observeDecided(standing.Decision())
+	}
 	return r.on(ev)
 }
 

@@ -122,8 +122,8 @@ const (
 	MaxPayloadSize = 256 << 10 // bytes in the JSON of one payload
 )
 
-// The answers of a coordinator that are errors. Any other error means that
-// nothing was begun.
+// The answers of a coordinator that are errors. Any other error means that this
+// call has begun nothing; what was run before under the same id may stand.
 var (
 	// ErrNotPlaced says that the transaction was decided so, and that nothing
 	// stays held. Why is in the [Error] that wraps it.

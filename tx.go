@@ -112,7 +112,7 @@ func (r *run) functionFailure(err error) *failure {
 // passedOn spares the message of a step's error from being told twice, unless
 // the function has added something to it.
 func passedOn(err error, failed *Error) error {
-	if err == error(failed) {
+	if err == error(failed) { //nolint:errorlint // that very error, and nothing added
 		return failed.Err
 	}
 	return err
