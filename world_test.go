@@ -23,9 +23,11 @@ import (
 // that watch over the invariants while it runs.
 type world struct {
 	t       testing.TB
+	report  assert.TestingT // is told what breaks an invariant: t, unless something is broken on purpose
 	start   time.Time
 	journal *watchedJournal
 	stocks  map[string]*stock
+	built   func(*world) // breaks it on purpose, when it is built
 
 	mu    sync.Mutex
 	trace []traced
@@ -38,8 +40,8 @@ type traced struct {
 }
 
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, start: time.Now(), stocks: map[string]*stock{}, told: map[string][]error{}}
-	w.journal = &watchedJournal{Journal: twophase.NewMemoryJournal(), world: w, durable: map[string]twophase.State{}}
+	w := &world{t: t, report: t, start: time.Now(), stocks: map[string]*stock{}, told: map[string][]error{}}
+	w.journal = &watchedJournal{Journal: twophase.NewMemoryJournal(), world: w}
 	return w
 }
 
@@ -96,13 +98,58 @@ func (w *world) tell(id string, err error) {
 	defer w.mu.Unlock()
 	for _, before := range w.told[id] {
 		if (before == nil && errors.Is(err, twophase.ErrNotPlaced)) || (err == nil && errors.Is(before, twophase.ErrNotPlaced)) {
-			assert.Fail(w.t, "I2: told both placed and not placed", "%s: %v, and %v", id, before, err)
+			assert.Fail(w.report, "I2: told both placed and not placed", "%s: %v, and %v", id, before, err)
 		}
 	}
 	w.told[id] = append(w.told[id], err)
 	if state := w.journal.state(id); err == nil && state != twophase.StateAssigned {
-		assert.Fail(w.t, "I7: told placed before assigned is durable", "%s is %v", id, state)
+		assert.Fail(w.report, "I7: told placed before assigned is durable", "%s is %v", id, state)
 	}
+}
+
+// heal ends all faults that are planned.
+func (w *world) heal() {
+	for _, s := range w.stocks {
+		for _, call := range calls {
+			s.heal(call)
+		}
+	}
+	w.journal.heal()
+}
+
+var calls = []twophase.Call{twophase.CallReserve, twophase.CallAssign, twophase.CallRelease}
+
+// settle heals the world and lets recovery finish everything in it, for as long
+// as reservations may live.
+func (w *world) settle() {
+	w.t.Helper()
+	w.heal()
+	c := w.coordinator()
+	for range 100 {
+		_, err := c.Recover(w.t.Context())
+		require.NoError(w.t, err)
+		time.Sleep(10 * time.Minute)
+		if len(w.unfinished()) == 0 {
+			break
+		}
+	}
+	assert.Empty(w.t, w.unfinished(), "recovery finishes everything")
+	require.NoError(w.t, c.Close(w.t.Context()))
+}
+
+func (w *world) unfinished() (ids []string) {
+	for record, err := range w.journal.List(w.t.Context(), twophase.Filter{Unfinished: true}) {
+		require.NoError(w.t, err)
+		ids = append(ids, record.ID)
+	}
+	return ids
+}
+
+// answers returns how many callers were told of a transaction.
+func (w *world) answers(id string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.told[id])
 }
 
 func (w *world) note(format string, args ...any) {
@@ -141,7 +188,7 @@ func (w *world) audit() {
 			}
 			if errors.Is(err, twophase.ErrNotPlaced) {
 				for name, s := range w.stocks {
-					assert.Empty(w.t, s.held(id), "I4: %s is not placed, yet %s holds something for it", id, name)
+					assert.Empty(w.report, s.held(id), "I4: %s is not placed, yet %s holds something for it", id, name)
 				}
 			}
 		}
@@ -153,14 +200,16 @@ func (w *world) audit() {
 
 func (w *world) auditPlaced(id string) {
 	record, err := w.journal.Get(context.Background(), id)
-	require.NoError(w.t, err)
+	if !assert.NoError(w.report, err, "I1: %s was told placed, and there is no record of it", id) {
+		return
+	}
 	for _, step := range record.Steps {
 		state := w.stocks[step.Participant].state(twophase.Key{Transaction: id, Step: step.Name})
 		if step.Dropped {
-			assert.NotEqual(w.t, twophase.EntryAssigned, state, "%s: step %s was not kept", id, step.Name)
+			assert.NotEqual(w.report, twophase.EntryAssigned, state, "I4: %s: step %s was not kept", id, step.Name)
 			continue
 		}
-		assert.Equal(w.t, twophase.EntryAssigned, state, "I1: %s was told placed: step %s", id, step.Name)
+		assert.Equal(w.report, twophase.EntryAssigned, state, "I1: %s was told placed: step %s", id, step.Name)
 	}
 }
 
@@ -173,7 +222,10 @@ type fault struct {
 	delay       time.Duration // before it arrives
 	panics      bool
 	forget      bool // the participant's books are lost first
+	expire      bool // what the key holds runs out first
 	hang        bool // until the context ends, and then nothing was done
+	// late: the request arrives that much later, and nobody hears the answer.
+	late time.Duration
 }
 
 var errLost = errors.New("connection reset")
@@ -189,6 +241,8 @@ type stock struct {
 	entries map[twophase.Key]*stockEntry
 	faults  map[twophase.Call][]fault // for the next attempts, in their order
 	calls   map[twophase.Call]int
+	// noTombstones breaks the contract: a Release leaves nothing behind.
+	noTombstones bool
 }
 
 type stockEntry struct {
@@ -196,11 +250,13 @@ type stockEntry struct {
 	resources []string
 }
 
-func (s *stock) Reserve(ctx context.Context, req twophase.Request) (reservation twophase.Reservation, err error) {
-	err = s.serve(ctx, twophase.CallReserve, req.Key, func() (string, error) {
+func (s *stock) Reserve(ctx context.Context, req twophase.Request) (twophase.Reservation, error) {
+	var reservation twophase.Reservation
+	err := s.serve(ctx, twophase.CallReserve, req.Key, func() (string, error) {
 		entry := s.entry(req.Key)
 		v := entry.Reserve(twophase.FingerprintOf(req.Payload), req.Hold, time.Now())
 		if v.Take {
+			s.world.journal.mustNotHaveReleased(req.Key)
 			s.takeBack()
 			want := 1
 			if len(req.Payload) > 0 {
@@ -243,6 +299,9 @@ func (s *stock) Release(ctx context.Context, key twophase.Key) error {
 		entry := s.entry(key)
 		v := entry.Release()
 		s.store(key, entry, v)
+		if s.noTombstones {
+			delete(s.entries, key)
+		}
 		return "ok", v.Err
 	})
 }
@@ -250,6 +309,14 @@ func (s *stock) Release(ctx context.Context, key twophase.Key) error {
 // serve does one call with the fault that is planned for it.
 func (s *stock) serve(ctx context.Context, call twophase.Call, key twophase.Key, do func() (string, error)) error {
 	f := s.nextFault(call)
+	if f.late > 0 {
+		time.AfterFunc(f.late, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			_, _ = do()
+		})
+		return errLost
+	}
 	if !pause(ctx, s.latency+f.delay) || f.hang {
 		<-ctx.Done()
 		s.world.note("%s.%s %s: no answer", s.name, call, key)
@@ -269,6 +336,8 @@ func (s *stock) serve(ctx context.Context, call twophase.Call, key twophase.Key,
 		return errLost
 	case f.forget:
 		clear(s.entries)
+	case f.expire:
+		s.entry(key).Expires = time.Now()
 	}
 	answer, err := do()
 	if err != nil {
@@ -303,6 +372,13 @@ func (s *stock) fail(call twophase.Call, faults ...fault) *stock {
 	defer s.mu.Unlock()
 	s.faults[call] = append(s.faults[call], faults...)
 	return s
+}
+
+// attempts returns how often a call arrived.
+func (s *stock) attempts(call twophase.Call) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls[call]
 }
 
 // giveAway forgets what was promised to a key: it is as if never asked.
@@ -376,13 +452,13 @@ func (s *stock) audit(name string) {
 		}
 		for _, resource := range entry.resources {
 			if other, twice := holders[resource]; twice {
-				assert.Fail(s.world.t, "I3: a resource is held twice", "%s: %s by %s and %s", name, resource, key, other)
+				assert.Fail(s.world.report, "I3: a resource is held twice", "%s: %s by %s and %s", name, resource, key, other)
 			}
 			holders[resource] = key
 		}
-		assert.NotEqual(s.world.t, twophase.EntryReserved, entry.State, "I6: %s is still reserved at %s", key, name)
+		assert.NotEqual(s.world.report, twophase.EntryReserved, entry.State, "I6: %s is still reserved at %s", key, name)
 		if state := s.world.journal.state(key.Transaction); state != twophase.StateAssigned {
-			assert.Fail(s.world.t, "I5: an assigned resource without a decision that leads to it", "%s at %s: %v", key, name, state)
+			assert.Fail(s.world.report, "I5: an assigned resource without a decision that leads to it", "%s at %s: %v", key, name, state)
 		}
 	}
 }
@@ -413,10 +489,9 @@ type watchedJournal struct {
 	world   *world
 	latency time.Duration
 
-	mu      sync.Mutex
-	durable map[string]twophase.State
-	faults  map[string][]fault // by method
-	calls   map[string]int
+	mu     sync.Mutex
+	faults map[string][]fault // by method
+	calls  map[string]int
 }
 
 func (j *watchedJournal) fail(method string, faults ...fault) *watchedJournal {
@@ -427,6 +502,12 @@ func (j *watchedJournal) fail(method string, faults ...fault) *watchedJournal {
 	}
 	j.faults[method] = append(j.faults[method], faults...)
 	return j
+}
+
+func (j *watchedJournal) heal() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	clear(j.faults)
 }
 
 // serve does one write with the fault that is planned for it.
@@ -478,7 +559,6 @@ func (j *watchedJournal) Begin(ctx context.Context, record twophase.Record) (sta
 	}
 	err = j.serve(ctx, "begin", what, func() (string, error) {
 		standing, created, err = j.Journal.Begin(ctx, record)
-		j.learn(record.ID, standing.State)
 		if !created {
 			return "stands " + standing.State.String(), err
 		}
@@ -490,7 +570,6 @@ func (j *watchedJournal) Begin(ctx context.Context, record twophase.Record) (sta
 func (j *watchedJournal) Decide(ctx context.Context, id string, d twophase.Decision) (standing twophase.Decision, err error) {
 	err = j.serve(ctx, "decide", fmt.Sprintf("%s %s", id, d.State), func() (string, error) {
 		standing, err = j.Journal.Decide(ctx, id, d)
-		j.learn(id, standing.State)
 		if standing.State != d.State {
 			return "stands " + standing.State.String(), err
 		}
@@ -511,21 +590,18 @@ func (j *watchedJournal) Yield(ctx context.Context, id, owner string, epoch int6
 	})
 }
 
-func (j *watchedJournal) learn(id string, state twophase.State) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.durable[id] = state
-}
-
+// state returns what is durable of a transaction; 0 if nothing is.
 func (j *watchedJournal) state(id string) twophase.State {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.durable[id]
+	record, err := j.Get(context.Background(), id)
+	if err != nil {
+		return 0
+	}
+	return record.State
 }
 
 func (j *watchedJournal) mustHaveBegun(key twophase.Key) {
 	if j.state(key.Transaction) == 0 {
-		assert.Fail(j.world.t, "I7: an Assign before begun is durable", "%s", key)
+		assert.Fail(j.world.report, "I7: an Assign before begun is durable", "%s", key)
 	}
 }
 
@@ -534,12 +610,25 @@ func (j *watchedJournal) mustOweRelease(key twophase.Key) {
 	case twophase.StateReleasing, twophase.StateReleased:
 		return
 	case twophase.StateAssigned:
-		record, err := j.Journal.Get(context.Background(), key.Transaction)
+		record, err := j.Get(context.Background(), key.Transaction)
 		if err == nil && slices.ContainsFunc(record.Steps, func(s twophase.StepRecord) bool { return s.Name == key.Step && s.Dropped }) {
 			return
 		}
 	}
-	assert.Fail(j.world.t, "I7: a Release before releasing is durable", "%s", key)
+	assert.Fail(j.world.report, "I7: a Release before releasing is durable", "%s", key)
+}
+
+// mustNotHaveReleased: what has acknowledged its Release takes nothing any more.
+func (j *watchedJournal) mustNotHaveReleased(key twophase.Key) {
+	record, err := j.Get(context.Background(), key.Transaction)
+	if err != nil {
+		return
+	}
+	for _, step := range record.Steps {
+		if step.Name == key.Step && step.Released {
+			assert.Fail(j.world.report, "I4: a late Reserve takes what was released", "%s", key)
+		}
+	}
 }
 
 // pause waits, and reports whether ctx let it.
