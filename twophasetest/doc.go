@@ -24,13 +24,14 @@
 // Subtests run in [synctest] bubbles: hours pass at once, and what happens at
 // the very instant of an expiry is checked to the nanosecond. What a bubble
 // cannot hold, because it talks to a database or over a network, is tested in
-// real time instead; see [RealTime]. Then the subtests run in parallel, with
+// real time instead; see [RealTime]. Then several subtests run at a time, with
 // short holds and leases and some tolerance.
 //
 // # What is not checked
 //
-// Durability, for which an implementation would have to be killed; and how
-// long outcomes and tombstones are kept, beyond an hour.
+// What a participant has on disk, for which it would have to be killed; what a
+// journal has there, beyond what [Reopened] can prove; and how long outcomes
+// and tombstones are kept, beyond an hour.
 //
 // # Faults
 //

@@ -23,6 +23,21 @@ func ExampleTestJournal() {
 	}
 }
 
+// A journal in a database is opened again between the steps of some checks, and
+// by several coordinators at once.
+func ExampleReopened() {
+	_ = func(t *testing.T, open func() twophase.Journal, kill func(twophase.Journal)) {
+		twophasetest.TestJournal(t, func(testing.TB) twophase.Journal { return open() },
+			twophasetest.RealTime(2*time.Second),
+			twophasetest.Reopened(func(_ testing.TB, journal twophase.Journal) twophase.Journal {
+				kill(journal)
+				return open()
+			}),
+			twophasetest.Shared(func(testing.TB, twophase.Journal) twophase.Journal { return open() }),
+		)
+	}
+}
+
 func ExampleRealTime() {
 	_ = func(t *testing.T) { // func TestJournalOnADatabase(t *testing.T)
 		twophasetest.TestJournal(t, func(testing.TB) twophase.Journal {

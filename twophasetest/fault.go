@@ -198,7 +198,9 @@ func send[T any](
 	}
 	answer, err := do(ctx)
 	if (fault.Repeat || fault.Late > 0) && errors.Is(err, twophase.ErrUnavailable) {
-		err = fmt.Errorf("%w: %v", ErrLost, err) // another delivery may have written, or still write
+		// Another delivery may have written, or may still: the error is no longer
+		// that nothing was written.
+		err = fmt.Errorf("%w: %s", ErrLost, err.Error())
 	}
 	if err := wait(ctx, fault.ReplyDelay); err != nil {
 		return none, err

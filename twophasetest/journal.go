@@ -32,7 +32,10 @@ import (
 //     finished long ago;
 //   - deadlines, leases and ages are durations that pass;
 //   - a context that ends leaves each record whole, and an error that is
-//     [twophase.ErrUnavailable] means that nothing was written.
+//     [twophase.ErrUnavailable] means that nothing was written;
+//   - whatever was acknowledged outlives the instance that did so, if
+//     [Reopened] is given;
+//   - all of it among several instances on one storage, if [Shared] is given.
 //
 // An error that leaves open what happened is answered by repeating the call,
 // as a coordinator does.
@@ -52,11 +55,28 @@ func journalSuite(c config, open func(t testing.TB) twophase.Journal) []check {
 		beginChecks, decideChecks, releasedChecks, claimChecks, renewChecks, yieldChecks,
 		readChecks, pruneChecks, journalRaceChecks, journalContextChecks,
 	)
+	checks := c.journalChecks(open, all, newLedger)
+	durable := slices.Concat(
+		c.journalChecks(open, durableChecks, reopening),
+		c.journalChecks(open, reopenedChecks(), alwaysReopening),
+	)
+	if c.reopen == nil {
+		for i := range durable {
+			durable[i].skip = "not declared durable by Reopened"
+		}
+	}
+	return append(checks, durable...)
+}
+
+// journalChecks returns checks that each open a journal and run on the ledger
+// made of it.
+func (c config) journalChecks(
+	open func(t testing.TB) twophase.Journal, all []journalCheck,
+	on func(t testing.TB, c config, journal twophase.Journal) *ledger,
+) []check {
 	checks := make([]check, len(all))
 	for i, j := range all {
-		checks[i] = check{name: j.name, run: func(t testing.TB) {
-			j.run(t, &ledger{clock: c.clock, journal: open(t)})
-		}}
+		checks[i] = check{name: j.name, run: func(t testing.TB) { j.run(t, on(t, c, open(t))) }}
 	}
 	return checks
 }
@@ -65,6 +85,7 @@ func journalSuite(c config, open func(t testing.TB) twophase.Journal) []check {
 type ledger struct {
 	clock
 	journal twophase.Journal
+	reopen  func() // only of durableChecks
 }
 
 // The coordinators of most checks.
@@ -221,9 +242,10 @@ func (l *ledger) requireClaimed(t testing.TB, owner string, lease time.Duration,
 	return claimed
 }
 
-func (l *ledger) renew(t testing.TB, owner string, lease time.Duration, ids ...string) {
+// renew renews leases of ours.
+func (l *ledger) renew(t testing.TB, lease time.Duration, ids ...string) {
 	t.Helper()
-	require.NoError(t, l.journal.Renew(t.Context(), owner, lease, ids), "Renew of %v by %s", ids, owner)
+	require.NoError(t, l.journal.Renew(t.Context(), ours, lease, ids), "Renew of %v", ids)
 }
 
 func (l *ledger) yield(t testing.TB, id, owner string, epoch int64, delay time.Duration, trouble string) {

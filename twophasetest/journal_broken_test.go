@@ -418,6 +418,10 @@ var brokenJournals = []brokenJournal{
 
 	// Renew and Yield.
 	{
+		"Renew looks and writes in two steps",
+		func(n *notebook) { n.breakAtomicity(CallRenew) },
+		[]string{"a renewal that meets a claim does not take back what was claimed"},
+	}, {
 		"Renew is for everybody",
 		func(n *notebook) { n.renews = func(*page, string) bool { return true } },
 		[]string{
@@ -767,7 +771,7 @@ func TestJournalsBrokenOutsideAreCaught(t *testing.T) {
 func TestEveryCheckOfJournalsCanFail(t *testing.T) {
 	t.Parallel()
 	var caught []string
-	for _, broken := range brokenJournals {
+	for _, broken := range slices.Concat(brokenJournals, forgetfulJournals) {
 		caught = append(caught, broken.caught...)
 	}
 	for _, broken := range journalsBrokenOutside {

@@ -125,7 +125,7 @@ func renewExtends(t testing.TB, l *ledger) {
 	l.begin(t, l.leased("order-2", 2*l.short))
 	l.sleep(l.short)
 	var record twophase.Record
-	renewed := spanOf(func() { l.renew(t, ours, 3*l.short, "order-1", "order-2") })
+	renewed := spanOf(func() { l.renew(t, 3*l.short, "order-1", "order-2") })
 	read := spanOf(func() { record = l.get(t, "order-1") })
 	requireLeft(t, 3*l.short, record.Lease, renewed, read, "Lease")
 	require.Equal(t, int64(1), record.Epoch)
@@ -141,7 +141,7 @@ func renewOwn(t testing.TB, l *ledger) {
 	record := l.leased("order-3", l.short)
 	record.Owner = rivals
 	l.begin(t, record)
-	l.renew(t, ours, l.long, "order-1", "order-3")
+	l.renew(t, l.long, "order-1", "order-3")
 	l.until(l.short)
 	l.requireClaimed(t, "coordinator-3", l.long, "order-2", "order-3")
 }
@@ -150,7 +150,7 @@ func renewAfterClaim(t testing.TB, l *ledger) {
 	l.begin(t, l.leased("order-1", 0))
 	l.until(0)
 	l.requireClaimed(t, rivals, l.short, "order-1")
-	l.renew(t, ours, l.long, "order-1")
+	l.renew(t, l.long, "order-1")
 	require.Equal(t, rivals, l.get(t, "order-1").Owner)
 	l.until(l.short)
 	l.requireClaimed(t, "coordinator-3", l.long, "order-1")
@@ -159,7 +159,7 @@ func renewAfterClaim(t testing.TB, l *ledger) {
 func renewAfterYield(t testing.TB, l *ledger) {
 	l.begin(t, l.record("order-1"))
 	l.yield(t, "order-1", ours, 1, l.short, "the store is away")
-	l.renew(t, ours, l.long, "order-1")
+	l.renew(t, l.long, "order-1")
 	l.until(l.short)
 	l.requireClaimed(t, rivals, l.long, "order-1")
 }
@@ -167,7 +167,7 @@ func renewAfterYield(t testing.TB, l *ledger) {
 func renewHandsOver(t testing.TB, l *ledger) {
 	l.begin(t, l.record("order-1"))
 	l.begin(t, l.record("order-2"))
-	l.renew(t, ours, 0, "order-1")
+	l.renew(t, 0, "order-1")
 	l.until(0)
 	require.Equal(t, int64(2), l.requireClaimed(t, rivals, l.long, "order-1")[0].Epoch)
 }
@@ -176,9 +176,9 @@ func renewLeavesOut(t testing.TB, l *ledger) {
 	l.begin(t, l.leased("order-1", l.short))
 	l.begin(t, l.record("order-2"))
 	l.finish(t, "order-2")
-	l.renew(t, ours, 0, "order-2")
-	l.renew(t, ours, l.long, "unknown", "order-2", "order-1")
-	l.renew(t, ours, l.long)
+	l.renew(t, 0, "order-2")
+	l.renew(t, l.long, "unknown", "order-2", "order-1")
+	l.renew(t, l.long)
 	l.until(l.short)
 	require.Empty(t, l.claim(t, rivals, l.long, 10))
 	l.requireGone(t, "unknown")

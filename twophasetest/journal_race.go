@@ -19,6 +19,7 @@ var journalRaceChecks = []journalCheck{
 	{"of many who begin one transaction at once, one has created it", beginAtOnce},
 	{"many who decide at once, both ways, are told one decision", decideAtOnce},
 	{"many who claim at once get each transaction once", claimAtOnce},
+	{"a renewal that meets a claim does not take back what was claimed", renewAtClaim},
 	{"releases acknowledged at once are all kept", releasedAtOnce},
 	{"many transactions at once do not disturb each other", manyTransactions},
 }
@@ -95,6 +96,35 @@ func claimAtOnce(t testing.TB, l *ledger) {
 		require.Equal(t, int64(2), record.Epoch)
 		require.Equal(t, record.Owner, l.get(t, record.ID).Owner)
 	}
+}
+
+func renewAtClaim(t testing.TB, l *ledger) {
+	const rounds, transactions = 4, 12
+	for round := range rounds {
+		for i := range transactions {
+			l.begin(t, l.leased(fmt.Sprintf("order-%d-%d", round, i), 0))
+		}
+		l.until(0)
+		together(transactions+1, func(i int) {
+			var err error
+			if i == transactions/2 { // neither the first nor the last to start
+				_, err = l.journal.Claim(t.Context(), rivals, l.short, transactions)
+			} else {
+				err = l.journal.Renew(t.Context(), ours, l.long, []string{fmt.Sprintf("order-%d-%d", round, i)})
+			}
+			if err != nil {
+				t.Logf("left out: %v", err)
+			}
+		})
+	}
+	var claimed []string
+	for _, record := range l.records(t) {
+		if record.Owner == rivals {
+			claimed = append(claimed, record.ID)
+		}
+	}
+	l.until(l.short)
+	require.Subset(t, idsOf(l.claim(t, "coordinator-3", l.long, rounds*transactions)), claimed)
 }
 
 func releasedAtOnce(t testing.TB, l *ledger) {

@@ -9,12 +9,15 @@ import (
 
 func openMemoryJournal(testing.TB) twophase.Journal { return twophase.NewMemoryJournal() }
 
+// sameInstance is another instance of a journal that is safe to share.
+func sameInstance(_ testing.TB, journal twophase.Journal) twophase.Journal { return journal }
+
 func TestMemoryJournal(t *testing.T) {
-	TestJournal(t, openMemoryJournal)
+	TestJournal(t, openMemoryJournal, Shared(sameInstance))
 }
 
 func TestNotebookPasses(t *testing.T) {
-	TestJournal(t, openNotebook)
+	TestJournal(t, openNotebook, Shared(sameInstance), Reopened(reopenNotebook))
 }
 
 func TestMemoryJournalInRealTime(t *testing.T) {

@@ -41,6 +41,7 @@ type notebook struct {
 	prunes   func(p *page, age time.Duration, now time.Time) bool
 	refuse   func(ctx context.Context) error
 	between  func(call twophase.Call) // what a call found, and what it makes of it
+	keeps    func(p *page) *page      // for the next instance; nil for nothing
 }
 
 type page struct {
@@ -50,6 +51,19 @@ type page struct {
 }
 
 func openNotebook(testing.TB) twophase.Journal { return newNotebook() }
+
+// reopenNotebook returns the next instance on the pages of the last.
+func reopenNotebook(_ testing.TB, journal twophase.Journal) twophase.Journal {
+	n := journal.(*notebook)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for id, p := range n.pages {
+		if n.pages[id] = n.keeps(p); n.pages[id] == nil {
+			delete(n.pages, id)
+		}
+	}
+	return n
+}
 
 func newNotebook() *notebook {
 	n := &notebook{
@@ -111,6 +125,7 @@ func newNotebook() *notebook {
 			return nil
 		},
 		between: func(twophase.Call) {},
+		keeps:   func(p *page) *page { return p },
 	}
 	n.standing = func(id string) *page { return n.pages[id] }
 	return n
@@ -208,6 +223,7 @@ func (n *notebook) Renew(ctx context.Context, owner string, lease time.Duration,
 	defer n.mu.Unlock()
 	for _, id := range ids {
 		if p, ok := n.pages[id]; ok && n.open(p) && n.renews(p, owner) {
+			n.between(CallRenew)
 			p.leased = time.Now().Add(lease)
 		}
 	}

@@ -27,7 +27,7 @@ func TestParticipantPassesWithSingleResource(t *testing.T) {
 func TestParticipantPassesInRealTime(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("it takes some seconds")
+		t.Skip("it takes a second")
 	}
 	TestParticipant(t, openShelf, RealTime(200*time.Millisecond))
 }

@@ -10,11 +10,11 @@ import (
 // Option changes how a suite is run.
 type Option func(*config)
 
-// RealTime runs the subtests by the real clock instead of in bubbles, in
-// parallel: for implementations on a database or over a network. What is to
-// run out runs out after short, so short must be longer than a handful of
-// calls ever takes: 200 milliseconds are enough within a process, 2 seconds
-// for a database nearby.
+// RealTime runs the subtests by the real clock instead of in bubbles: for
+// implementations on a database or over a network. They mostly wait, so several
+// run at a time, whatever -parallel says. What is to run out runs out after
+// short, so short must be longer than a handful of calls ever takes: 200
+// milliseconds are enough within a process, 2 seconds for a database nearby.
 func RealTime(short time.Duration) Option {
 	return func(c *config) {
 		c.clock = clock{short: short, long: time.Hour, slack: short / 4}
@@ -30,6 +30,7 @@ func SingleResource() Option {
 
 type config struct {
 	clock
+	storage
 	single bool
 }
 
@@ -49,6 +50,9 @@ type check struct {
 	run  func(t testing.TB)
 }
 
+// atATime is how many checks run at a time by the real clock.
+const atATime = 8
+
 // runAll runs every check as a subtest, and returns when all have ended.
 func (c config) runAll(t *testing.T, checks []check) {
 	t.Helper()
@@ -61,11 +65,15 @@ func (c config) runAll(t *testing.T, checks []check) {
 		}
 		return
 	}
-	t.Run("in real time", func(t *testing.T) { // waits for its parallel subtests
-		for _, check := range checks {
+	queue := make(chan check, len(checks))
+	for _, check := range checks {
+		queue <- check
+	}
+	close(queue)
+	together(atATime, func(int) {
+		for check := range queue {
 			t.Run(check.name, func(t *testing.T) {
 				check.skipIfDeclared(t)
-				t.Parallel()
 				check.run(t)
 			})
 		}
