@@ -1,0 +1,29 @@
+# The few commands that a contributor needs. "make" lists them.
+
+.PHONY: help
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+.PHONY: test
+test: ## vet and test every module under the race detector
+	scripts/test
+
+.PHONY: lint
+lint: ## golangci-lint, staticcheck and govulncheck
+	scripts/lint
+
+.PHONY: cover
+cover: ## how much of the root package its tests reach
+	go test -coverprofile=coverage.out . && go tool cover -func=coverage.out | tail -n 1
+
+.PHONY: bench
+bench: ## the benchmarks of the protocol and the pool
+	go test -run '^$$' -bench . -benchmem . ./pool
+
+.PHONY: scenarios
+scenarios: ## rewrite the traces in testdata/scenarios; review the difference
+	go test -run TestScenarios . -rewrite
+
+.PHONY: example
+example: ## a day of food orders
+	go run ./examples/foodorder
