@@ -1,6 +1,6 @@
 // Package groupcommit gathers the writes of many concurrent callers into few
 // commits: while one commit is under way, the next batch gathers. Nobody waits
-// for a batch to fill, so a caller alone has its write committed at once.
+// for a batch to fill: a caller alone commits its write itself, at once.
 package groupcommit
 
 import (
@@ -21,11 +21,12 @@ type Group[W any] struct {
 
 	mu     sync.Mutex
 	queue  []*write[W]
+	busy   int // commits under way
 	closed bool
-	queued sync.Cond // there is something in the queue, or the group is closed
+	turn   sync.Cond // there may be something to commit, or the group is closed
 
-	workers sync.WaitGroup
-	writes  sync.Pool // of *write[W] that nobody refers to
+	committing sync.WaitGroup // workers, and callers who commit alone
+	writes     sync.Pool      // of *write[W] that nobody refers to
 }
 
 // Options bound a group. What is zero or less has a default.
@@ -67,15 +68,15 @@ var (
 // returns nil. An error of it is told to every caller of the batch; what
 // concerns one write only, commit stores in that write: W is a pointer then.
 //
-// Commit is called by up to options.Parallel goroutines at a time. Its context
-// is no caller's and has no deadline, so commit sets its own. It must not keep
-// the batch.
+// Commit is called by up to options.Parallel goroutines at a time. What a caller
+// commits alone has that caller's context. That of any other batch is nobody's
+// and has no deadline, so commit sets its own. It must not keep the batch.
 func New[W any](commit func(ctx context.Context, batch []W) error, options Options) *Group[W] {
 	g := &Group[W]{commit: commit, options: options.withDefaults()}
-	g.queued.L = &g.mu
+	g.turn.L = &g.mu
 	g.writes.New = func() any { return &write[W]{done: make(chan error, 1)} }
 	for range g.options.Parallel {
-		g.workers.Go(g.work)
+		g.committing.Go(g.work)
 	}
 	return g
 }
@@ -87,12 +88,16 @@ type write[W any] struct {
 }
 
 // Do commits w and returns the error of its commit. If ctx ends before the
-// commit has begun, w is withdrawn: [ErrWithdrawn]. If it ends later, Do
-// returns the context's error at once and leaves open what happened; the commit
-// goes on, so the caller must not touch what w refers to any more.
+// commit has begun, w is withdrawn: [ErrWithdrawn]. If it ends later, what
+// happened is open. Alone, the commit heeds ctx as it may; among others, Do
+// returns the context's error at once and the commit goes on, so the caller must
+// not touch what w refers to any more.
 func (g *Group[W]) Do(ctx context.Context, w W) error {
 	if err := ctx.Err(); err != nil {
 		return withdrawn(err)
+	}
+	if g.isAlone() {
+		return g.commitAlone(ctx, w)
 	}
 	own, err := g.enqueue(w)
 	if err != nil {
@@ -121,8 +126,31 @@ func (g *Group[W]) Close() {
 	g.mu.Lock()
 	g.closed = true
 	g.mu.Unlock()
-	g.queued.Broadcast()
-	g.workers.Wait()
+	g.turn.Broadcast()
+	g.committing.Wait()
+}
+
+// isAlone reports whether nobody is before a caller, who may then commit at once.
+// To wake up a worker, and be woken up in turn, can take as long as the commit.
+func (g *Group[W]) isAlone() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed || len(g.queue) > 0 || g.busy == g.options.Parallel {
+		return false
+	}
+	g.busy++
+	g.committing.Add(1)
+	return true
+}
+
+func (g *Group[W]) commitAlone(ctx context.Context, w W) error {
+	defer g.committing.Done()
+	err := g.attempt(ctx, []W{w})
+	g.mu.Lock()
+	g.busy--
+	g.mu.Unlock()
+	g.turn.Signal()
+	return err
 }
 
 func (g *Group[W]) enqueue(w W) (*write[W], error) {
@@ -143,7 +171,7 @@ func (g *Group[W]) enqueue(w W) (*write[W], error) {
 		g.recycle(own)
 		return nil, err
 	}
-	g.queued.Signal()
+	g.turn.Signal()
 	return own, nil
 }
 
@@ -170,48 +198,62 @@ func (g *Group[W]) work() {
 	var writes []*write[W]
 	var batch []W
 	for {
-		writes = g.take(writes)
+		writes = g.take(writes, len(writes) > 0)
 		if len(writes) == 0 {
 			return
 		}
+		batch = batch[:0]
 		for _, w := range writes {
 			batch = append(batch, w.value)
 		}
-		err := g.attempt(batch)
+		err := g.attempt(context.Background(), batch)
 		for _, w := range writes {
 			w.done <- err
 		}
+		clear(batch)
 		if len(writes) > 1 {
 			runtime.Gosched() // those just answered are likely to write again
 		}
-		clear(writes)
-		clear(batch)
-		writes, batch = writes[:0], batch[:0]
 	}
 }
 
-// take waits for writes and appends a batch of them; none says that there will
-// be no more.
-func (g *Group[W]) take(batch []*write[W]) []*write[W] {
+// take waits for writes and for its turn, and returns a batch; none says that
+// there will be no more. A worker that is busy keeps its turn while there are
+// writes, so that who writes again joins a batch instead of committing alone.
+func (g *Group[W]) take(batch []*write[W], busy bool) []*write[W] {
+	clear(batch)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for len(g.queue) == 0 && !g.closed {
-		g.queued.Wait()
+	if busy && len(g.queue) == 0 {
+		g.busy--
+		busy = false
+	}
+	for !busy {
+		switch {
+		case len(g.queue) == 0 && g.closed:
+			g.turn.Broadcast() // to whoever waited for this one's turn
+			return nil
+		case len(g.queue) > 0 && g.busy < g.options.Parallel:
+			g.busy++
+			busy = true
+		default:
+			g.turn.Wait()
+		}
 	}
 	n := min(len(g.queue), g.options.MaxBatch)
-	batch = append(batch, g.queue[:n]...)
+	batch = append(batch[:0], g.queue[:n]...)
 	g.queue = slices.Delete(g.queue, 0, n)
 	return batch
 }
 
 // attempt commits a batch. A panic leaves open what happened, like any error.
-func (g *Group[W]) attempt(batch []W) (err error) {
+func (g *Group[W]) attempt(ctx context.Context, batch []W) (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			err = fmt.Errorf("commit panicked: %v\n%s", reason, debug.Stack())
 		}
 	}()
-	return g.commit(context.Background(), batch)
+	return g.commit(ctx, batch)
 }
 
 func withdrawn(err error) error { return fmt.Errorf("%w: %w", ErrWithdrawn, err) }

@@ -81,6 +81,34 @@ func TestCallerAloneWaitsForNobody(t *testing.T) {
 	})
 }
 
+func TestCallerAloneCommitsWithItsOwnContext(t *testing.T) {
+	type key struct{}
+	own := context.WithValue(t.Context(), key{}, true)
+	var commits []any
+	g := New(func(ctx context.Context, _ []int) error {
+		commits = append(commits, ctx.Value(key{}))
+		return ctx.Err()
+	}, Options{})
+	defer g.Close()
+	require.NoError(t, g.Do(own, 1))
+	assert.Equal(t, []any{true}, commits)
+}
+
+func TestCloseWaitsForThoseWhoCommitAlone(t *testing.T) {
+	for name, values := range map[string][]int{"one": {1}, "two, and one in the queue": {1, 2, 3}} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, Options{MaxBatch: 1, Parallel: 2}, func(t *testing.T, g *Group[int], d *disk) {
+				wait := queue(t.Context(), g, values...)
+				g.Close()
+				assert.Len(t, d.written(), len(values))
+				for _, err := range wait() {
+					assert.NoError(t, err)
+				}
+			})
+		})
+	}
+}
+
 func TestNextBatchGathersWhileOneIsUnderWay(t *testing.T) {
 	inBubble(t, Options{MaxBatch: 3}, func(t *testing.T, g *Group[int], d *disk) {
 		start := time.Now()
