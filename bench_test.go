@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,13 +27,23 @@ func (idle) Assign(context.Context, twophase.Key) error  { return nil }
 func (idle) Release(context.Context, twophase.Key) error { return nil }
 
 // forgetful is a journal in memory that keeps few records, so that what is
-// measured does not depend on how long the benchmark runs.
-type forgetful struct{ *twophase.MemoryJournal }
+// measured does not depend on how long the benchmark runs. It forgets many at a
+// time, as a coordinator does.
+type forgetful struct {
+	*twophase.MemoryJournal
+	decided *atomic.Int64
+}
+
+func newForgetful() forgetful {
+	return forgetful{twophase.NewMemoryJournal(), new(atomic.Int64)}
+}
 
 func (j forgetful) Decide(ctx context.Context, id string, d twophase.Decision) (twophase.Decision, error) {
-	standing, err := j.MemoryJournal.Decide(ctx, id, d)
-	_, _ = j.Prune(ctx, -1, 1)
-	return standing, err
+	const many = 32
+	if j.decided.Add(1)%many == 0 {
+		_, _ = j.Prune(ctx, -1, many)
+	}
+	return j.MemoryJournal.Decide(ctx, id, d)
 }
 
 // BenchmarkRun is one transaction with two participants that do nothing, and
@@ -154,7 +165,7 @@ func (g *group) Wait() error {
 
 func newIdleCoordinator(b *testing.B) *twophase.Coordinator {
 	b.Helper()
-	c, err := twophase.NewCoordinator(forgetful{twophase.NewMemoryJournal()},
+	c, err := twophase.NewCoordinator(newForgetful(),
 		twophase.WithParticipant("store", newIdle("packet-1")),
 		twophase.WithParticipant("delivery", newIdle("agent-1")),
 	)
@@ -166,7 +177,7 @@ func newIdleCoordinator(b *testing.B) *twophase.Coordinator {
 // newIDs returns a source of ids that are ready before anything is measured.
 func newIDs(b *testing.B) func() string {
 	b.Helper()
-	const many = 1 << 16
+	const many = 1 << 10
 	ids := make([]string, many)
 	for i := range ids {
 		ids[i] = fmt.Sprintf("order-%d", i)

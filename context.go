@@ -14,10 +14,30 @@ type lazyContext struct {
 	parent   context.Context
 	deadline time.Time // zero for none
 
-	mu     sync.Mutex
-	ended  bool
-	full   context.Context // made when somebody waits
+	mu    sync.Mutex
+	taken bool
+	ended bool
+	full  *fullContext // made when somebody waits
+}
+
+type fullContext struct {
+	context.Context
 	cancel context.CancelFunc
+}
+
+// take returns the context to the first who asks for it, and a new one to any
+// other, or if there is none: nobody gets one that somebody may still hold.
+func (c *lazyContext) take() *lazyContext {
+	if c == nil {
+		return new(lazyContext)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.taken {
+		return new(lazyContext)
+	}
+	c.taken = true
+	return c
 }
 
 // end ends the context.
@@ -25,8 +45,8 @@ func (c *lazyContext) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended = true
-	if c.cancel != nil {
-		c.cancel()
+	if c.full != nil {
+		c.full.cancel()
 	}
 }
 
@@ -50,13 +70,14 @@ func (c *lazyContext) Done() <-chan struct{} {
 }
 
 func (c *lazyContext) makeFull() {
+	c.full = new(fullContext)
 	if c.deadline.IsZero() {
-		c.full, c.cancel = context.WithCancel(c.parent)
+		c.full.Context, c.full.cancel = context.WithCancel(c.parent)
 	} else {
-		c.full, c.cancel = context.WithDeadline(c.parent, c.deadline)
+		c.full.Context, c.full.cancel = context.WithDeadline(c.parent, c.deadline)
 	}
 	if c.ended {
-		c.cancel()
+		c.full.cancel()
 	}
 }
 
@@ -71,7 +92,7 @@ func (c *lazyContext) Err() error {
 		return context.Canceled
 	case c.parent.Err() != nil:
 		return c.parent.Err()
-	case !c.deadline.IsZero() && !time.Now().Before(c.deadline):
+	case !c.deadline.IsZero() && time.Until(c.deadline) <= 0:
 		return context.DeadlineExceeded
 	}
 	return nil

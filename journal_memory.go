@@ -2,7 +2,6 @@ package twophase
 
 import (
 	"cmp"
-	"container/list"
 	"context"
 	"fmt"
 	"iter"
@@ -18,24 +17,26 @@ import (
 type MemoryJournal struct {
 	mu       sync.Mutex
 	entries  map[string]*memoryEntry
-	open     list.List      // those not finished, of *memoryEntry
-	finished []*memoryEntry // the others, in the order in which they finished
-	begun    int64          // how many ever, for the order of List
+	open     memoryQueue // those not finished
+	finished memoryQueue // the others, in the order in which they finished
+	begun    int64       // how many ever, for the order of List
+	opened   time.Time
 }
 
 type memoryEntry struct {
-	record   Record // its durations are set when it is read
-	number   int64
-	begun    time.Time
-	deadline time.Time
-	leased   time.Time
-	finished time.Time
-	place    *list.Element // in open, until it is finished
+	record Record // its durations are set when it is read
+	number int64
+
+	// When, counted from the opening of the journal.
+	begun, deadline, leased, finished time.Duration
+
+	in         *memoryQueue // open or finished
+	prev, next *memoryEntry
 }
 
 // NewMemoryJournal returns an empty journal.
 func NewMemoryJournal() *MemoryJournal {
-	return &MemoryJournal{entries: map[string]*memoryEntry{}}
+	return &MemoryJournal{entries: map[string]*memoryEntry{}, opened: time.Now()}
 }
 
 // Begin implements [Journal].
@@ -45,7 +46,7 @@ func (j *MemoryJournal) Begin(ctx context.Context, record Record) (Record, bool,
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	now := time.Now()
+	now := j.now()
 	if entry, ok := j.entries[record.ID]; ok {
 		standing := entry.read(now)
 		return standing, standing.BegunAs(record), nil
@@ -56,8 +57,8 @@ func (j *MemoryJournal) Begin(ctx context.Context, record Record) (Record, bool,
 		record:   record,
 		number:   j.begun,
 		begun:    now,
-		deadline: now.Add(record.Deadline),
-		leased:   now.Add(record.Lease),
+		deadline: later(now, record.Deadline),
+		leased:   later(now, record.Lease),
 	}
 	j.entries[record.ID] = entry
 	j.file(entry, now)
@@ -90,23 +91,22 @@ func (j *MemoryJournal) Claim(ctx context.Context, owner string, lease time.Dura
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	now := time.Now()
+	now := j.now()
 	var overdue []*memoryEntry
-	for place := j.open.Front(); place != nil; place = place.Next() {
-		entry := place.Value.(*memoryEntry)
-		if !entry.leased.After(now) {
+	for entry := j.open.first; entry != nil; entry = entry.next {
+		if entry.leased <= now {
 			overdue = append(overdue, entry)
 		}
 	}
 	slices.SortFunc(overdue, func(a, b *memoryEntry) int {
-		return cmp.Or(a.leased.Compare(b.leased), cmp.Compare(a.number, b.number))
+		return cmp.Or(cmp.Compare(a.leased, b.leased), cmp.Compare(a.number, b.number))
 	})
 	overdue = overdue[:min(max(limit, 0), len(overdue))]
 	claimed := make([]Record, len(overdue))
 	for i, entry := range overdue {
 		entry.record.Owner = owner
 		entry.record.Epoch++
-		entry.leased = now.Add(lease)
+		entry.leased = later(now, lease)
 		claimed[i] = entry.read(now)
 	}
 	return claimed, nil
@@ -119,10 +119,10 @@ func (j *MemoryJournal) Renew(ctx context.Context, owner string, lease time.Dura
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	now := time.Now()
+	now := j.now()
 	for _, id := range ids {
-		if entry, ok := j.entries[id]; ok && entry.place != nil && entry.record.Owner == owner {
-			entry.leased = now.Add(lease)
+		if entry, ok := j.entries[id]; ok && entry.in == &j.open && entry.record.Owner == owner {
+			entry.leased = later(now, lease)
 		}
 	}
 	return nil
@@ -138,13 +138,13 @@ func (j *MemoryJournal) Yield(
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	entry, ok := j.entries[id]
-	if !ok || entry.place == nil || entry.record.Owner != owner || entry.record.Epoch != epoch {
+	if !ok || entry.in != &j.open || entry.record.Owner != owner || entry.record.Epoch != epoch {
 		return nil
 	}
 	entry.record.Owner = ""
 	entry.record.Attempts++
 	entry.record.Trouble = trouble
-	entry.leased = time.Now().Add(delay)
+	entry.leased = later(j.now(), delay)
 	return nil
 }
 
@@ -159,7 +159,7 @@ func (j *MemoryJournal) Get(ctx context.Context, id string) (Record, error) {
 	if !ok {
 		return Record{}, gone(id)
 	}
-	return entry.read(time.Now()), nil
+	return entry.read(j.now()), nil
 }
 
 // List implements [Journal].
@@ -184,20 +184,25 @@ func (j *MemoryJournal) Prune(ctx context.Context, age time.Duration, limit int)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	now, n := time.Now(), 0
-	for n < min(limit, len(j.finished)) && now.Sub(j.finished[n].finished) > age {
-		delete(j.entries, j.finished[n].record.ID)
-		j.finished[n] = nil
+	now, n := j.now(), 0
+	for entry := j.finished.first; entry != nil && n < limit && now-entry.finished > age; entry = j.finished.first {
+		entry.leave()
+		delete(j.entries, entry.record.ID)
 		n++
 	}
-	j.finished = j.finished[n:]
 	return n, nil
 }
+
+// now is the journal's clock. Durations tell all that it needs, and cost half.
+func (j *MemoryJournal) now() time.Duration { return time.Since(j.opened) }
+
+// later adds, and stops at what is endless.
+func later(now, d time.Duration) time.Duration { return now + min(d, endless-now) }
 
 func (j *MemoryJournal) snapshot(filter Filter) []Record {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	now := time.Now()
+	now := j.now()
 	var matching []*memoryEntry
 	for _, entry := range j.entries {
 		if filter.Match(entry.record) {
@@ -224,32 +229,62 @@ func (j *MemoryJournal) update(ctx context.Context, id string, change func(Recor
 		return gone(id)
 	}
 	entry.record = change(entry.record)
-	j.file(entry, time.Now())
+	j.file(entry, j.now())
 	return nil
 }
 
 // file puts an entry where it belongs: with the open ones or the finished.
-func (j *MemoryJournal) file(entry *memoryEntry, now time.Time) {
+func (j *MemoryJournal) file(entry *memoryEntry, now time.Duration) {
 	switch finished := entry.record.Finished(); {
-	case finished && entry.finished.IsZero():
+	case finished && entry.in != &j.finished:
 		entry.finished = now
-		j.finished = append(j.finished, entry)
-		if entry.place != nil {
-			j.open.Remove(entry.place)
-			entry.place = nil
-		}
-	case !finished && entry.place == nil:
-		entry.place = j.open.PushBack(entry)
+		j.finished.add(entry)
+	case !finished && entry.in == nil:
+		j.open.add(entry)
 	}
+}
+
+// memoryQueue is a list that entries may leave from anywhere. They bring their
+// own place in it, so nothing is allocated.
+type memoryQueue struct{ first, last *memoryEntry }
+
+// add puts an entry at the end, from whatever queue it is in.
+func (q *memoryQueue) add(e *memoryEntry) {
+	e.leave()
+	e.in, e.prev = q, q.last
+	if q.last == nil {
+		q.first = e
+	} else {
+		q.last.next = e
+	}
+	q.last = e
+}
+
+// leave takes an entry out of its queue, if it is in one.
+func (e *memoryEntry) leave() {
+	if e.in == nil {
+		return
+	}
+	if e.prev == nil {
+		e.in.first = e.next
+	} else {
+		e.prev.next = e.next
+	}
+	if e.next == nil {
+		e.in.last = e.prev
+	} else {
+		e.next.prev = e.prev
+	}
+	e.in, e.prev, e.next = nil, nil, nil
 }
 
 // read returns the record with its durations as of now. What it shares with
 // the entry is never written again.
-func (e *memoryEntry) read(now time.Time) Record {
+func (e *memoryEntry) read(now time.Duration) Record {
 	record := e.record
-	record.Deadline = e.deadline.Sub(now)
-	record.Lease = e.leased.Sub(now)
-	record.Age = now.Sub(e.begun)
+	record.Deadline = e.deadline - now
+	record.Lease = e.leased - now
+	record.Age = now - e.begun
 	return record
 }
 

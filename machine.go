@@ -137,8 +137,9 @@ const (
 	actEnd                        // nothing is left to do
 )
 
-// on tells the machine of an event and returns what to do, all of it side by
-// side. Events that come too late to matter do nothing.
+// on tells the machine of an event and returns what to do: first what never
+// blocks, then the rest, side by side. Events that come too late to matter do
+// nothing.
 func (m *machine) on(ev event) []action {
 	switch ev.kind {
 	case evStart:
@@ -225,7 +226,7 @@ func (m *machine) standing(state State) []action {
 		return []action{{kind: actCancel}, {kind: actWatch}}
 	}
 	m.phase, m.decided = settled, state
-	return []action{{kind: actCancel}, {kind: actTell}, {kind: actEnd}}
+	return tellAndEnd
 }
 
 // refused ends a transaction that has no record: nothing was assigned, and
@@ -235,7 +236,7 @@ func (m *machine) refused() []action {
 		return nil
 	}
 	m.phase = settled
-	return []action{{kind: actCancel}, {kind: actTell}, {kind: actEnd}}
+	return tellAndEnd
 }
 
 // asksForLife reports whether the event may be the one that lets assigning
@@ -245,7 +246,7 @@ func (m *machine) asksForLife(ev event) bool {
 	case evBegun:
 		return !m.any(stepReserving)
 	case evReserved:
-		return m.begun
+		return m.begun && m.count(stepReserving) == 1
 	}
 	return false
 }
@@ -297,8 +298,15 @@ func (m *machine) orAllAssigned(assigns []action) []action {
 		return assigns
 	}
 	m.phase = deciding
-	return []action{{kind: actAssigned}}
+	return decideAssigned
 }
+
+// The answers that every placed transaction gets are made once; nobody changes
+// them.
+var (
+	decideAssigned = []action{{kind: actAssigned}}
+	tellAndEnd     = []action{{kind: actCancel}, {kind: actTell}, {kind: actEnd}}
+)
 
 // failed makes of a call's failure that of the transaction, unless a function
 // may still choose something else.
@@ -310,6 +318,11 @@ func (m *machine) failed(step int, f *failure) []action {
 		return nil
 	}
 	return m.stop(f)
+}
+
+// awaits reports whether a step's Reserve or Assign is still to be acknowledged.
+func (m *machine) awaits(step stepPhase) bool {
+	return step == stepReserving || step == stepReserved && m.phase == assigning
 }
 
 // leave gives up what nobody waits for. Another coordinator's transaction is
@@ -351,21 +364,19 @@ func (m *machine) decide(state State) []action {
 		return nil
 	}
 	m.phase, m.decided = settling, state
-	actions := append(make([]action, 0, len(m.steps)+3), action{kind: actCancel}, action{kind: actTell})
 	for i, step := range m.steps {
 		if m.owesRelease(step) {
 			m.steps[i] = stepReleasing
-			actions = append(actions, action{kind: actRelease, step: i})
 		}
 	}
-	if len(actions) > 2 {
-		return actions
+	if m.any(stepReleasing) {
+		return append([]action{{kind: actCancel}, {kind: actTell}}, m.each(stepReleasing, actRelease)...)
 	}
 	m.phase = settled
 	if state == StateReleasing {
-		return append(actions, action{kind: actFinish})
+		return []action{{kind: actCancel}, {kind: actTell}, {kind: actFinish}}
 	}
-	return append(actions, action{kind: actEnd})
+	return tellAndEnd
 }
 
 // owesRelease reports whether a step is released under the decision: all that
@@ -399,11 +410,13 @@ func (m *machine) each(p stepPhase, kind actionKind) []action {
 	return actions
 }
 
-func (m *machine) any(p stepPhase) bool {
+func (m *machine) any(p stepPhase) bool { return m.count(p) > 0 }
+
+func (m *machine) count(p stepPhase) (n int) {
 	for _, step := range m.steps {
 		if step == p {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }

@@ -134,7 +134,7 @@ func (r *run) resume(record Record, fresh bool) bool {
 	r.machine = machine{}
 	r.over = make(chan struct{})
 	r.calls.end() // a watch has nothing to wait for any more
-	r.calls = &lazyContext{parent: r.life}
+	r.calls = &lazyContext{parent: &r.life}
 	r.load(record)
 	r.standing = record.Decision()
 	r.mu.Unlock()

@@ -133,6 +133,8 @@ type pace struct {
 	until  time.Time     // when to stop; zero is never
 	once   bool          // one attempt only
 	paid   bool          // the first attempt has taken a token, too
+	first  *lazyContext  // for the first attempt, if nobody has taken it; may be nil
+	sent   time.Time     // now, if it is known; zero looks at the clock
 }
 
 // attempt is the n-th attempt of a call, counted from 1.
@@ -141,11 +143,14 @@ type attempt func(ctx context.Context, n int, sent time.Time) error
 // run calls do until it succeeds, fails for good, or must not be repeated any
 // more, and returns the last error. The context of each attempt is bounded.
 func (p pace) run(ctx context.Context, do attempt) error {
-	sent := time.Now()
+	sent := p.sent
+	if sent.IsZero() {
+		sent = time.Now()
+	}
 	if p.within > 0 {
 		p.until = sent.Add(p.within)
 	}
-	err := p.try(ctx, 1, sent, do)
+	err := p.try(ctx, p.first.take(), 1, sent, do)
 	if err == nil {
 		p.budget.succeeded(p.paid)
 		return nil
@@ -156,13 +161,13 @@ func (p pace) run(ctx context.Context, do attempt) error {
 	return p.repeat(ctx, do, err)
 }
 
-// try makes one attempt.
-func (p pace) try(ctx context.Context, n int, sent time.Time, do attempt) error {
+// try makes one attempt, in a new context that it sets the bounds of.
+func (p pace) try(ctx context.Context, bounded *lazyContext, n int, sent time.Time, do attempt) error {
 	deadline := sent.Add(p.retry.Attempt)
 	if !p.until.IsZero() && p.until.Before(deadline) {
 		deadline = p.until
 	}
-	bounded := &lazyContext{parent: ctx, deadline: deadline}
+	bounded.parent, bounded.deadline = ctx, deadline
 	defer bounded.end()
 	return do(bounded, n, sent)
 }
@@ -173,7 +178,7 @@ func (p pace) repeat(ctx context.Context, do attempt, err error) error {
 	n := 1
 	stopped := backoff.Retry(func() error {
 		if n > 1 {
-			err = p.try(ctx, n, time.Now(), do)
+			err = p.try(ctx, new(lazyContext), n, time.Now(), do)
 		}
 		n++
 		b.last = err

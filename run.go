@@ -26,7 +26,7 @@ type run struct {
 	timer    *time.Timer // for the timeout, and then for overdue
 	machine  machine
 	record   Record
-	steps    []runStep
+	steps    []*runStep
 	calls    *lazyContext  // of Reserve and Assign; ends when they no longer matter
 	standing Decision      // the decision that stands
 	refusal  error         // why nothing was begun
@@ -36,6 +36,10 @@ type run struct {
 	stuck    bool          // recovery could not finish it
 	ended    bool
 	over     chan struct{} // closed at the end of a claimed run
+
+	// The first contexts of their kind, each used once: with the run, and with
+	// its steps, they cost less than one by one.
+	firstCalls, firstBegin, firstDecide lazyContext
 }
 
 // runStep is what a run knows of a step besides its record.
@@ -43,7 +47,10 @@ type runStep struct {
 	participant *participant
 	reservation Reservation
 	lifetime    lifetime
-	left        error // why its Release is left to recovery
+	trouble     *failure // of the last attempt that failed
+	left        error    // why its Release is left to recovery
+
+	firstReserve, firstAssign lazyContext
 }
 
 // patience is how long after its timeout a transaction's callers wait for the
@@ -53,7 +60,8 @@ const patience = 5 * time.Second
 func newRun(ctx context.Context, c *Coordinator, record Record) *run {
 	r := &run{c: c, id: record.ID, started: time.Now(), news: make(chan struct{})}
 	r.life = lifeContext{Context: c.life, values: ctx}
-	r.calls = &lazyContext{parent: r.life}
+	r.calls = &r.firstCalls
+	r.calls.parent = &r.life
 	r.load(record)
 	return r
 }
@@ -61,9 +69,11 @@ func newRun(ctx context.Context, c *Coordinator, record Record) *run {
 // load makes the record's steps those of the run.
 func (r *run) load(record Record) {
 	r.record = record
-	r.steps = make([]runStep, len(record.Steps))
+	r.steps = make([]*runStep, len(record.Steps))
 	r.machine.steps = make([]stepPhase, len(record.Steps))
+	steps := make([]runStep, len(record.Steps))
 	for i, step := range record.Steps {
+		r.steps[i] = &steps[i]
 		r.steps[i].participant = r.c.participantOf(step)
 		switch {
 		case step.Released:
@@ -102,12 +112,25 @@ var errLate = fmt.Errorf("undecided at its timeout: %w", context.DeadlineExceede
 // late gives the transaction up at its timeout, and soon after no longer lets
 // its callers wait for the journal.
 func (r *run) late() {
-	r.spawn(r.on(event{kind: evStop, failure: &failure{step: noStep, err: errLate}}))
+	r.spawn(r.on(event{kind: evStop, failure: r.lateness()}))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.ended && r.machine.phase != watching {
 		r.timer = time.AfterFunc(patience, r.giveUpWaiting)
 	}
+}
+
+// lateness says why a transaction is undecided at its timeout: what a call is
+// still being repeated for, if one is.
+func (r *run) lateness() *failure {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, phase := range r.machine.steps {
+		if trouble := r.steps[i].trouble; trouble != nil && r.machine.awaits(phase) {
+			return &failure{step: i, call: trouble.call, err: fmt.Errorf("%w: %w", errLate, trouble.err)}
+		}
+	}
+	return &failure{step: noStep, err: errLate}
 }
 
 // giveUpWaiting lets callers go who have waited for the journal for too long.
@@ -127,11 +150,9 @@ func (r *run) wait(ctx context.Context) (Result, error) {
 	r.mu.Unlock()
 	var why error
 	select {
-	case <-news:
+	case <-news: // or the end of the run, if the coordinator is closed meanwhile
 	case <-ctx.Done():
 		why = context.Cause(ctx)
-	case <-r.life.Done():
-		why = ErrClosed
 	}
 	r.mu.Lock()
 	told, result, err, tried := r.told, r.result, r.err, r.tried
@@ -193,6 +214,11 @@ func (r *run) runs(record Record) bool {
 func (r *run) on(ev event) []action {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.onLocked(ev)
+}
+
+// onLocked is on for those who hold the lock.
+func (r *run) onLocked(ev event) []action {
 	if r.ended {
 		return nil
 	}
@@ -202,15 +228,18 @@ func (r *run) on(ev event) []action {
 	return r.machine.on(ev)
 }
 
+// now reads the clock relative to the start, which costs half of [time.Now].
+func (r *run) now() time.Time { return r.started.Add(time.Since(r.started)) }
+
 // shortest returns the reservation with the least life left, less the margin.
 // The lock is held.
 func (r *run) shortest() life {
-	now, shortest := time.Now(), life{left: endless}
+	now, shortest := r.now(), life{left: endless}
 	for i := range r.steps {
 		if phase := r.machine.steps[i]; phase == stepDropped {
 			continue
 		}
-		step := &r.steps[i]
+		step := r.steps[i]
 		if left := step.lifetime.left(now) - step.participant.policy.Margin; left < shortest.left {
 			shortest = life{step: i, left: left}
 		}
@@ -218,58 +247,66 @@ func (r *run) shortest() life {
 	return shortest
 }
 
-// spawn does what the machine says on goroutines of their own.
+// spawn does what the machine says on other goroutines: on one, which hands over
+// all but the last, so that a caller is free at once.
 func (r *run) spawn(actions []action) {
-	for _, a := range actions {
-		if !r.instant(a) {
-			r.launch(a)
-		}
+	if actions = r.instant(actions); len(actions) > 0 && r.working(1) {
+		r.c.workers.start(job{r, actions})
 	}
 }
 
-// launch does one thing, and all that follows from it, on a goroutine that
+// launch does each thing, and all that follows from it, on a goroutine that
 // Close waits for.
-func (r *run) launch(a action) {
+func (r *run) launch(actions []action) {
+	if len(actions) == 0 || !r.working(len(actions)) {
+		return
+	}
+	for i := range actions { // without the lock, which the jobs need at once
+		r.c.workers.start(job{r, actions[i : i+1]})
+	}
+}
+
+// working counts n more jobs in, unless the run has ended.
+func (r *run) working(n int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.ended {
-		r.c.work.Add(1)
-		r.c.workers.start(job{r, a})
+		r.c.work.Add(n)
 	}
+	return !r.ended
 }
 
 // work does one thing after another: the last of what follows from each on
 // this goroutine, the rest side by side.
-func (r *run) work(a action) {
+func (r *run) work(actions []action) {
 	defer r.c.work.Done()
-	for more := true; more; {
-		actions := r.do(a)
-		more = false
-		for _, next := range actions {
-			if r.instant(next) {
-				continue
-			}
-			if more {
-				r.launch(a)
-			}
-			a, more = next, true
-		}
+	for len(actions) > 0 {
+		last := len(actions) - 1
+		r.launch(actions[:last])
+		actions = r.instant(r.do(actions[last]))
 	}
 }
 
-// instant does what never blocks, and reports whether a was that.
-func (r *run) instant(a action) bool {
-	switch a.kind {
-	case actCancel:
-		r.stopCalls()
-	case actTell:
-		r.tell()
-	case actEnd:
-		r.end()
-	default:
-		return false
+// instant does what never blocks, and returns the rest.
+func (r *run) instant(actions []action) []action {
+	if len(actions) == 0 {
+		return nil
 	}
-	return true
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, a := range actions {
+		switch a.kind {
+		case actCancel:
+			r.calls.end()
+		case actTell:
+			r.tell()
+		case actEnd:
+			r.endLocked()
+		default:
+			return actions[i:]
+		}
+	}
+	return nil
 }
 
 // do does one thing and returns what follows from it.
@@ -303,27 +340,15 @@ func (r *run) context() *lazyContext {
 	return r.calls
 }
 
-// stopCalls ends the Reserve and Assign calls under way.
-func (r *run) stopCalls() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.calls.end()
-}
-
-// tell makes the outcome known, and counts the releases that follow.
+// tell makes the outcome known, and counts the releases that follow. The lock is
+// held.
 func (r *run) tell() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.refusal != nil {
 		r.err = r.refusal
 	} else {
 		r.result, r.err = r.record.outcome(r.standing)
 	}
-	for _, step := range r.machine.steps {
-		if step == stepReleasing {
-			r.untried++
-		}
-	}
+	r.untried = r.machine.count(stepReleasing)
 	if r.untried > 0 {
 		r.tried = make(chan struct{})
 	}
@@ -341,6 +366,11 @@ func (r *run) tell() {
 func (r *run) end() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.endLocked()
+}
+
+// endLocked is end for those who hold the lock.
+func (r *run) endLocked() {
 	if r.ended {
 		return
 	}

@@ -13,13 +13,15 @@ import (
 // reserve calls Reserve of a step until it is answered, and returns what
 // follows, and the error if there is one.
 func (r *run) reserve(ctx context.Context, i int) ([]action, error) {
-	calls := r.context()
-	step, p := r.step(i)
+	step, own, calls := r.step(i)
+	p := own.participant
 	request := Request{Key: Key{Transaction: r.id, Step: step.Name}, Payload: step.Payload, Hold: step.Hold}
 	var reservation Reservation
 	var lived lifetime
-	pace := pace{retry: p.policy.Reserve, budget: p.budget, within: p.policy.ReserveFor}
-	err := r.call(ctx, pace, step, CallReserve, lifetime{}, func(ctx context.Context, sent time.Time) (err error) {
+	pace := pace{
+		retry: p.policy.Reserve, budget: p.budget, within: p.policy.ReserveFor, first: &own.firstReserve, sent: r.now(),
+	}
+	err := r.call(ctx, pace, step, own, CallReserve, func(ctx context.Context, sent time.Time) (err error) {
 		reservation, err = p.Reserve(ctx, request)
 		lived = newLifetime(sent, reservation)
 		return err
@@ -28,18 +30,17 @@ func (r *run) reserve(ctx context.Context, i int) ([]action, error) {
 		return r.answered(calls, callFailed(i, CallReserve, err)), err
 	}
 	r.mu.Lock()
-	r.steps[i].reservation, r.steps[i].lifetime = reservation, lived
-	r.mu.Unlock()
-	return r.answered(calls, event{kind: evReserved, step: i}), nil
+	defer r.mu.Unlock()
+	own.reservation, own.lifetime = reservation, lived
+	return r.answeredLocked(calls, event{kind: evReserved, step: i}), nil
 }
 
 // assign calls Assign of a step for as long as its reservation lives.
 func (r *run) assign(i int) []action {
-	calls := r.context()
-	step, p := r.step(i)
-	lived := r.lifetimeOf(i)
-	pace := pace{retry: p.policy.Assign, budget: p.budget, until: lived.end()}
-	err := r.call(calls, pace, step, CallAssign, lived, func(ctx context.Context, _ time.Time) error {
+	step, own, calls := r.step(i)
+	p, lived := own.participant, r.lifetimeOf(i)
+	pace := pace{retry: p.policy.Assign, budget: p.budget, until: lived.end(), first: &own.firstAssign, sent: r.now()}
+	err := r.call(calls, pace, step, own, CallAssign, func(ctx context.Context, _ time.Time) error {
 		return p.Assign(ctx, Key{Transaction: r.id, Step: step.Name})
 	})
 	if err == nil {
@@ -64,16 +65,24 @@ func callFailed(i int, call Call, err error) event {
 // answered tells the machine of an answer, unless it no longer matters: the
 // calls that it belongs to were ended.
 func (r *run) answered(calls context.Context, ev event) []action {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.answeredLocked(calls, ev)
+}
+
+// answeredLocked is answered for those who hold the lock.
+func (r *run) answeredLocked(calls context.Context, ev event) []action {
 	if calls.Err() != nil {
 		return nil
 	}
-	return r.on(ev)
+	return r.onLocked(ev)
 }
 
-func (r *run) step(i int) (StepRecord, *participant) {
+// step returns a step, and the context of the calls that are made for it now.
+func (r *run) step(i int) (StepRecord, *runStep, *lazyContext) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.record.Steps[i], r.steps[i].participant
+	return r.record.Steps[i], r.steps[i], r.calls
 }
 
 func (r *run) lifetimeOf(i int) lifetime {
@@ -88,11 +97,12 @@ func (r *run) lifetimeOf(i int) lifetime {
 func (r *run) release(i int) []action {
 	tried := sync.OnceFunc(r.triedOne)
 	defer tried()
-	step, p := r.step(i)
+	step, own, _ := r.step(i)
+	p := own.participant
 	pace := pace{retry: p.policy.Release, budget: p.budget, within: p.policy.ReleaseFor}
 	err := r.spare(&pace)
 	if err == nil {
-		err = r.call(r.life, pace, step, CallRelease, lifetime{}, func(ctx context.Context, _ time.Time) error {
+		err = r.call(&r.life, pace, step, own, CallRelease, func(ctx context.Context, _ time.Time) error {
 			defer tried()
 			return p.Release(ctx, Key{Transaction: r.id, Step: step.Name})
 		})
@@ -136,15 +146,24 @@ func (r *run) triedOne() {
 // call makes one call on a participant at the pace given, and tells of each
 // attempt.
 func (r *run) call(
-	ctx context.Context, p pace, step StepRecord, call Call, lived lifetime,
+	ctx context.Context, p pace, step StepRecord, own *runStep, call Call,
 	do func(ctx context.Context, sent time.Time) error,
 ) error {
 	return p.run(ctx, func(ctx context.Context, n int, sent time.Time) error {
 		err := guard(ctx, sent, do)
+		if err != nil {
+			r.mu.Lock()
+			own.trouble = &failure{call: call, err: err}
+			r.mu.Unlock()
+		}
 		if r.c.observed() {
+			var left time.Duration
+			if call == CallAssign {
+				left = max(0, own.lifetime.left(sent))
+			}
 			r.c.observe(ctx, Event{
 				Kind: EventCall, Transaction: r.id, Step: step.Name, Participant: step.Participant, Call: call,
-				Attempt: n, TimeLeft: max(0, lived.left(sent)), Start: sent, Duration: time.Since(sent), Err: err,
+				Attempt: n, TimeLeft: left, Start: sent, Duration: time.Since(sent), Err: err,
 			})
 		}
 		return err

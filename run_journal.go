@@ -20,7 +20,7 @@ func (r *run) begin() []action {
 	var standing Record
 	var created bool
 	ambiguous := false
-	err := r.write(EventBegun, func(ctx context.Context) (err error) {
+	err := r.write(EventBegun, &r.firstBegin, func(ctx context.Context) (err error) {
 		standing, created, err = r.c.journal.Begin(ctx, record)
 		certain := errors.Is(err, ErrUnavailable) || errors.Is(err, ErrInvalid)
 		if err != nil && certain && !ambiguous {
@@ -83,8 +83,9 @@ func (r *run) cause(f *failure) *Cause {
 
 // write repeats a write to the journal until its effect is known, for as long
 // as the run lasts.
-func (r *run) write(kind EventKind, attempt func(ctx context.Context) error) error {
-	return pace{retry: journalRetry}.run(r.life, func(ctx context.Context, n int, sent time.Time) error {
+func (r *run) write(kind EventKind, first *lazyContext, attempt func(ctx context.Context) error) error {
+	pace := pace{retry: journalRetry, first: first, sent: r.now()}
+	return pace.run(&r.life, func(ctx context.Context, n int, sent time.Time) error {
 		err := attempt(ctx)
 		if kind == EventBegun || err != nil {
 			r.observeWrite(ctx, kind, n, sent, err)
@@ -124,7 +125,7 @@ func (r *run) releasingDecision() Decision {
 // decide asks for a decision, and obeys the one that stands.
 func (r *run) decide(d Decision) []action {
 	var standing Decision
-	err := r.write(EventJournal, func(ctx context.Context) (err error) {
+	err := r.write(EventJournal, &r.firstDecide, func(ctx context.Context) (err error) {
 		standing, err = r.c.journal.Decide(ctx, r.id, d)
 		if errors.Is(err, ErrGone) {
 			return backoff.Permanent(err)
@@ -157,7 +158,7 @@ func (r *run) observeDecided(standing Decision) {
 	if standing.Cause != nil {
 		e.Err = notPlaced(r.id, standing.Cause)
 	}
-	r.c.observe(r.life, e)
+	r.c.observe(&r.life, e)
 }
 
 // watch waits for the decision of another coordinator, for as long as somebody
@@ -187,7 +188,7 @@ func (r *run) startWatch() context.Context {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.ended {
-		r.calls = &lazyContext{parent: r.life}
+		r.calls = &lazyContext{parent: &r.life}
 	}
 	return r.calls
 }
@@ -201,21 +202,23 @@ const (
 // found obeys a record that stands in the journal.
 func (r *run) found(record Record) []action {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.claimed {
-		r.mu.Unlock()
 		return nil // by recovery, meanwhile: it is this run's to decide
 	}
 	r.record, r.standing = record, record.Decision()
-	r.mu.Unlock()
-	return r.on(event{kind: evStanding, state: record.State})
+	return r.onLocked(event{kind: evStanding, state: record.State})
 }
 
 // refuse ends a run that has begun nothing.
 func (r *run) refuse(err error) []action {
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.claimed {
+		return nil // by recovery, meanwhile: there is a record after all
+	}
 	r.refusal = err
-	r.mu.Unlock()
-	return r.on(event{kind: evRefused})
+	return r.onLocked(event{kind: evRefused})
 }
 
 // look learns what the journal has, for a caller who only knows the id.

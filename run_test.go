@@ -61,7 +61,16 @@ func TestAnOutcomeMayComeAsTheCoordinatorIsAbandoned(t *testing.T) {
 		r, _, err := c.join(t.Context(), Record{ID: "order-1"})
 		require.NoError(t, err)
 		r.end()
-		assert.NotPanics(t, r.tell)
+		assert.NotPanics(t, func() { r.instant([]action{{kind: actTell}}) })
 		assert.NoError(t, c.Close(t.Context()))
 	})
+}
+
+// A participant may keep the context of a call for longer than the call.
+func TestNobodyGetsAContextThatSomebodyMayStillHold(t *testing.T) {
+	t.Parallel()
+	c := new(lazyContext)
+	assert.Same(t, c, c.take())
+	assert.NotSame(t, c, c.take())
+	assert.NotNil(t, (*lazyContext)(nil).take())
 }

@@ -134,7 +134,7 @@ func (r *run) addStep(step Step) (int, error) {
 		return 0, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	r.record.Steps = append(r.record.Steps, added)
-	r.steps = append(r.steps, runStep{participant: r.c.participants[step.Participant]})
+	r.steps = append(r.steps, &runStep{participant: r.c.participants[step.Participant]})
 	r.machine.on(event{kind: evAdd})
 	return i, nil
 }

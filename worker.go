@@ -14,10 +14,10 @@ type workers struct {
 	all  sync.WaitGroup
 }
 
-// job is one thing to do for a run.
+// job is what to do for a run, side by side.
 type job struct {
-	run    *run
-	action action
+	run     *run
+	actions []action
 }
 
 func newWorkers() *workers {
@@ -35,14 +35,14 @@ func (w *workers) start(j job) {
 
 // work does a job, and more if they come while there is room to idle.
 func (w *workers) work(j job) {
-	j.run.work(j.action)
+	j.run.work(j.actions)
 	select {
 	case w.keep <- struct{}{}:
 	default:
 		return
 	}
 	for j := range w.jobs {
-		j.run.work(j.action)
+		j.run.work(j.actions)
 	}
 }
 
