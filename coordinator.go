@@ -30,6 +30,8 @@ type Coordinator struct {
 	die     context.CancelFunc
 	keeper  keeper
 	workers *workers
+	// deadlines are of the runs that have the configured timeout.
+	deadlines deadlines
 }
 
 // participant is a Participant with what the coordinator knows of it.
@@ -60,6 +62,7 @@ func NewCoordinator(journal Journal, options ...Option) (*Coordinator, error) {
 		running:      map[string]*run{},
 		drained:      make(chan struct{}),
 		workers:      newWorkers(),
+		deadlines:    deadlines{timeout: config.timeout},
 	}
 	c.life, c.die = context.WithCancel(context.Background())
 	for name, p := range config.participants {
@@ -186,6 +189,7 @@ func (c *Coordinator) Close(ctx context.Context) error {
 		<-c.drained
 	}
 	c.stopKeeper()
+	c.deadlines.close()
 	c.die()
 	if len(left) == 0 {
 		return nil

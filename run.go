@@ -23,7 +23,8 @@ type run struct {
 	told     bool          // the outcome is known
 	result   Result
 	err      error
-	timer    *time.Timer // for the timeout, and then for overdue
+	timer    *time.Timer // for a timeout of its own, and then for overdue
+	deadline deadline    // of the others
 	machine  machine
 	record   Record
 	steps    []*runStep
@@ -94,7 +95,11 @@ func (r *run) start() {
 func (r *run) setTimer(timeout time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.ended {
+	switch {
+	case r.ended:
+	case timeout == r.c.deadlines.timeout:
+		r.c.deadlines.add(r)
+	default:
 		r.timer = time.AfterFunc(timeout, r.late)
 	}
 }
@@ -102,9 +107,15 @@ func (r *run) setTimer(timeout time.Duration) {
 func (r *run) stopTimer() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.stopTimerLocked()
+}
+
+// stopTimerLocked is stopTimer for those who hold the lock.
+func (r *run) stopTimerLocked() {
 	if r.timer != nil {
 		r.timer.Stop()
 	}
+	r.c.deadlines.remove(r)
 }
 
 var errLate = fmt.Errorf("undecided at its timeout: %w", context.DeadlineExceeded)
@@ -352,9 +363,7 @@ func (r *run) tell() {
 	if r.untried > 0 {
 		r.tried = make(chan struct{})
 	}
-	if r.timer != nil {
-		r.timer.Stop()
-	}
+	r.stopTimerLocked()
 	r.told = true
 	if !r.ended { // or those who wait were let go
 		close(r.news)
@@ -378,9 +387,7 @@ func (r *run) endLocked() {
 	if !r.told {
 		close(r.news)
 	}
-	if r.timer != nil {
-		r.timer.Stop()
-	}
+	r.stopTimerLocked()
 	r.calls.end()
 	if r.over != nil {
 		close(r.over)
