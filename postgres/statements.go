@@ -7,6 +7,7 @@ import "strings"
 // of the ids: two batches that meet lock their rows in the same order.
 type statements struct {
 	begin, decide, release, yield      string
+	decideOne                          string
 	read, claim, renew, list, listOpen string
 	prune                              string
 }
@@ -18,21 +19,27 @@ func newStatements(schema string) statements {
 	}
 	return statements{
 		begin: named(begin), decide: named(decide), release: named(release), yield: named(yield),
-		read: named(read), claim: named(claim), renew: named(renew), list: named(list), listOpen: named(listOpen),
+		decideOne: named(decideOne),
+		read:      named(read), claim: named(claim), renew: named(renew), list: named(list), listOpen: named(listOpen),
 		prune: named(prune),
 	}
 }
 
-// prelude begins every transaction. What it sets ends with it, so a pooler may
-// hand the connection on.
-//
-// A commit that is acknowledged is durable, whatever the session's default. And
-// statements are planned for the table as it is now: a plan that is kept from
-// when it was small scans it from end to end when it has grown.
-const prelude = `SELECT
-	set_config('synchronous_commit', CASE current_setting('synchronous_commit')
-		WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true),
-	set_config('plan_cache_mode', 'force_custom_plan', true)`
+// durable makes a commit that is acknowledged durable, whatever the session's
+// default is.
+const durable = `set_config('synchronous_commit', CASE current_setting('synchronous_commit')
+	WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)`
+
+// prelude begins a transaction. What it sets ends with it, so a pooler may hand
+// the connection on. Statements are planned for the table as it is now: a plan
+// that is kept from when it was small scans it from end to end when it has grown.
+const prelude = `SELECT ` + durable + `, set_config('plan_cache_mode', 'force_custom_plan', true)`
+
+// preludeAlone begins a transaction of one begin, or of one decideOne. Their plans
+// are kept, for planning would take longer than doing: begin reads no table, and
+// decideOne goes by the index if it may not scan.
+const preludeAlone = `SELECT ` + durable + `, set_config('plan_cache_mode', 'force_generic_plan', true),
+	set_config('enable_seqscan', 'off', true)`
 
 const begin = `INSERT INTO TABLE (id, version, steps, state, decision, ends_if_assigned, ends_if_releasing,
 	owner, begun_at, deadline, leased_until, finished_at)
@@ -54,6 +61,15 @@ SET state = a.state, decision = a.decision,
 	END
 FROM unnest($1::text[], $2::bigint[], $3::text[]) AS a (id, state, decision)
 WHERE t.id = a.id AND t.state = 1
+RETURNING t.id`
+
+const decideOne = `UPDATE TABLE AS t
+SET state = $2::bigint, decision = $3::text,
+	finished_at = CASE
+		WHEN $2::bigint = 2 AND t.ends_if_assigned THEN clock_timestamp()
+		WHEN $2::bigint = 3 AND t.ends_if_releasing THEN clock_timestamp()
+	END
+WHERE t.id = $1::text AND t.state = 1
 RETURNING t.id`
 
 // release stores what was worked out from the row that was read, if nobody has

@@ -13,9 +13,14 @@ import (
 // journal's time. One that was undone because another was in its way is sent
 // again; queue is then called again.
 func (j *Journal) transact(ctx context.Context, queue func(batch *pgx.Batch)) error {
+	return j.transactAfter(ctx, prelude, queue)
+}
+
+// transactAfter is transact with a prelude of its own.
+func (j *Journal) transactAfter(ctx context.Context, prelude string, queue func(batch *pgx.Batch)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, j.timeout, errNoAnswer)
 	defer cancel()
-	err := j.transactOnce(ctx, queue)
+	err := j.transactOnce(ctx, prelude, queue)
 	if !undone(err) {
 		return err
 	}
@@ -23,7 +28,7 @@ func (j *Journal) transact(ctx context.Context, queue func(batch *pgx.Batch)) er
 		backoff.WithInitialInterval(5*time.Millisecond), backoff.WithMaxInterval(200*time.Millisecond),
 	)
 	again := func() error {
-		if err = j.transactOnce(ctx, queue); !undone(err) {
+		if err = j.transactOnce(ctx, prelude, queue); !undone(err) {
 			return backoff.Permanent(err)
 		}
 		return err
@@ -44,7 +49,7 @@ func undone(err error) bool { return isCode(err, transactionRollback, staleState
 
 // transactOnce sends the statements. They are one transaction without BEGIN and
 // COMMIT: the server commits when it has read to the end of the batch.
-func (j *Journal) transactOnce(ctx context.Context, queue func(batch *pgx.Batch)) error {
+func (j *Journal) transactOnce(ctx context.Context, prelude string, queue func(batch *pgx.Batch)) error {
 	conn, err := j.pool.Acquire(ctx)
 	if err != nil {
 		return unavailable(err)

@@ -132,8 +132,12 @@ func (j *Journal) send(ctx context.Context, part []*write) error {
 	if len(of[kindBegin])+len(of[kindDecide])+len(of[kindYield])+len(releases) == 0 {
 		return nil
 	}
+	start := prelude
+	if len(part) == 1 && len(of[kindBegin])+len(of[kindDecide]) == 1 {
+		start = preludeAlone
+	}
 	var written map[string]bool
-	err = j.transact(ctx, func(batch *pgx.Batch) {
+	err = j.transactAfter(ctx, start, func(batch *pgx.Batch) {
 		written = make(map[string]bool, len(part))
 		j.queueBegins(batch, of[kindBegin], written)
 		j.queueDecisions(batch, of[kindDecide], written)
@@ -217,7 +221,12 @@ func endsWith(record twophase.Record, state twophase.State) bool {
 
 func (j *Journal) queueDecisions(batch *pgx.Batch, decisions []*write, written map[string]bool) {
 	n := len(decisions)
-	if n == 0 {
+	switch n {
+	case 0:
+		return
+	case 1:
+		w := decisions[0]
+		batch.Queue(j.sql.decideOne, w.id, int64(w.state), w.json).Query(markInto(written))
 		return
 	}
 	ids, states, texts := make([]string, n), make([]int64, n), make([]string, n)
