@@ -2,7 +2,7 @@
 
 .PHONY: help
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 .PHONY: test
 test: ## vet and test every module under the race detector
@@ -19,6 +19,14 @@ cover: ## how much of the root package its tests reach
 .PHONY: bench
 bench: ## the benchmarks of the protocol and the pool
 	go test -run '^$$' -bench . -benchmem . ./pool
+
+.PHONY: bench-journals
+bench-journals: ## what the journals cost, beside the bare storage: five minutes
+	go run ./benchmarks
+
+.PHONY: nightly
+nightly: ## kill real processes some hundred times for each journal
+	TWOPHASE_CRASH_KILLS=300 go test -timeout 30m -run 'MayBeKilled|MayCrash' ./sqlite ./postgres
 
 .PHONY: scenarios
 scenarios: ## rewrite the traces in testdata/scenarios; review the difference
