@@ -17,7 +17,7 @@ import (
 func TestJournalKeepsTheContract(t *testing.T) {
 	twophasetest.TestJournal(t, func(t testing.TB) twophase.Journal {
 		return openAt(t, filepath.Join(t.TempDir(), "journal.db"))
-	}, twophasetest.RealTime(time.Second), twophasetest.Reopened(func(t testing.TB, j twophase.Journal) twophase.Journal {
+	}, twophasetest.RealTime(2*time.Second), twophasetest.Reopened(func(t testing.TB, j twophase.Journal) twophase.Journal {
 		ended := j.(pathed)
 		require.NoError(t, ended.Close())
 		return openAt(t, ended.path)

@@ -13,8 +13,8 @@ import (
 	"github.com/seed-bcc3c603/twophase/internal/groupcommit"
 )
 
-// What may be wrong with a journal's file. The error that wraps one of these
-// names the file, and says what to do.
+// What may be wrong with a file. The error that wraps one of these names the
+// file or the participant, and says what to do.
 var (
 	// ErrLocked says that a journal on the file is open already, in this
 	// process or in another.
@@ -31,8 +31,8 @@ var (
 	ErrDiskFull = errors.New("disk full")
 	// ErrMoved says that the open file was deleted or replaced.
 	ErrMoved = errors.New("moved")
-	// ErrClosed says that the journal was closed.
-	ErrClosed = errors.New("journal closed")
+	// ErrClosed says that the journal, the pool or the fence was closed.
+	ErrClosed = errors.New("closed")
 )
 
 // describe says which file an error is about, and what to do.

@@ -12,7 +12,7 @@ import (
 	"github.com/seed-bcc3c603/twophase/sqlite"
 )
 
-func init() { crashtest.ChildMain(openForChild) }
+func init() { crashtest.ChildMain(openForChild, openTown) }
 
 func openForChild(ctx context.Context, path string) (twophase.Journal, func() error, error) {
 	j, err := sqlite.Open(ctx, path)

@@ -42,7 +42,7 @@ func TestPruningGoesOnUnderTraffic(t *testing.T) {
 	j := open(t, newPath(t))
 	place(t, j, "old", old)
 	begin(t, j, order("undecided"))
-	const gap = 2 * time.Second
+	const gap = 4 * time.Second
 	time.Sleep(gap)
 	start := time.Now()
 	prune := func() int {

@@ -4,7 +4,9 @@ package crashtest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,6 +38,9 @@ func readBooks(dir string) (Books, error) {
 	}
 	for name := range stocks {
 		changes, _, err := readLines[Change](ledgerPath(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the participants are others
+		}
 		if err != nil {
 			return books, err
 		}

@@ -25,6 +25,7 @@ type child struct {
 	Socket  string // of the participants
 	Seed    uint64
 	Storage string // of the journal; "" for the participants
+	Service string // storage of the participants; "" for ledgers
 	Earlier string // the incarnation that was killed before it, if any
 }
 
@@ -32,8 +33,9 @@ const childEnv = "TWOPHASE_CRASH_CHILD"
 
 // ChildMain does what this process was started for, if it is a child of [Run],
 // and then never returns. It has to come before anything else that the binary
-// does, so call it in an init function of the test.
-func ChildMain(open Open) {
+// does, so call it in an init function of the test. OpenServices is that of the
+// tests that have [Services].
+func ChildMain(open Open, openServices ...OpenServices) {
 	text, is := os.LookupEnv(childEnv)
 	if !is {
 		return
@@ -47,7 +49,7 @@ func ChildMain(open Open) {
 	switch {
 	case err != nil:
 	case c.Storage == "":
-		err = serveParticipants(c.Dir, c.Socket)
+		err = c.serve(openServices)
 	default:
 		err = c.coordinate(open)
 	}
@@ -61,6 +63,24 @@ const (
 	hold        = 1500 * time.Millisecond
 	shortHold   = 450 * time.Millisecond // little longer than the latest call is late
 )
+
+// serve serves the participants until the process is killed.
+func (c child) serve(open []OpenServices) error {
+	var participants map[string]twophase.Participant
+	var err error
+	switch {
+	case c.Service == "":
+		participants, err = openLedgers(c.Dir)
+	case len(open) != 1:
+		err = errors.New("ChildMain needs to know how services are opened")
+	default:
+		participants, err = open[0](context.Background(), c.Service)
+	}
+	if err != nil {
+		return err
+	}
+	return serveParticipants(participants, c.Socket)
+}
 
 // newCoordinator returns a coordinator for which everything happens soon.
 func newCoordinator(journal twophase.Journal, client *http.Client) (*twophase.Coordinator, error) {

@@ -49,9 +49,25 @@ type Test struct {
 	// Freezes lets coordinators be stopped for longer than their lease, and
 	// then go on as if nothing had happened.
 	Freezes bool
+	// Services, if not nil, are called instead of ledgers.
+	Services *Services
 	// Outage, if not nil, takes the storage away until back is called.
 	Outage func(t testing.TB) (back func())
 }
+
+// Services are participants under test: "store" and "delivery". The payload of a
+// step is the transaction's id, in JSON, and each step is audited by the first
+// of its resources.
+type Services struct {
+	// Storage is like that of [Test], for the participants.
+	Storage func(t testing.TB) string
+	// Ledgers returns what became of each key of each participant, in the order
+	// in which it did.
+	Ledgers func(t testing.TB, storage string) map[string][]Change
+}
+
+// OpenServices opens the participants on a storage, in a child.
+type OpenServices func(ctx context.Context, storage string) (map[string]twophase.Participant, error)
 
 const (
 	fewKills   = 8

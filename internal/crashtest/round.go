@@ -58,6 +58,9 @@ func (test Test) round(t *testing.T, random *rand.Rand, kills int) (Report, []er
 		Test: test, random: random, report: Report{},
 		template: child{Dir: t.ArtifactDir(), Socket: filepath.Join(sockets, "participants")},
 	}
+	if test.Services != nil {
+		r.template.Service = test.Services.Storage(t)
+	}
 	r.participants = r.start(t, "participants", "", "")
 	storage := test.Storage(t)
 	for i := range max(1, test.Coordinators) {
@@ -72,6 +75,9 @@ func (test Test) round(t *testing.T, random *rand.Rand, kills int) (Report, []er
 	books, err := readBooks(r.template.Dir)
 	require.NoError(t, err)
 	books.Records = records
+	if test.Services != nil {
+		books.Ledgers = test.Services.Ledgers(t, r.template.Service)
+	}
 	r.count(books.Told)
 	return r.report, books.Audit(time.Now())
 }

@@ -42,16 +42,25 @@ var finals = map[string]error{
 	"unknown": twophase.ErrUnknown, "mismatch": twophase.ErrMismatch,
 }
 
-// serveParticipants serves the ledgers in dir, with some faults, until the
-// process ends.
-func serveParticipants(dir, socket string) error {
-	mux := http.NewServeMux()
+// openLedgers opens the ledgers in dir.
+func openLedgers(dir string) (map[string]twophase.Participant, error) {
+	ledgers := map[string]twophase.Participant{}
 	for name, stock := range stocks {
 		ledger, err := OpenLedger(ledgerPath(dir, name), name, stock, stock)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		mux.Handle("/"+name, counter{ledger})
+		ledgers[name] = ledger
+	}
+	return ledgers, nil
+}
+
+// serveParticipants serves participants, with some faults, until the process
+// ends.
+func serveParticipants(participants map[string]twophase.Participant, socket string) error {
+	mux := http.NewServeMux()
+	for name, participant := range participants {
+		mux.Handle("/"+name, counter{participant})
 	}
 	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -63,9 +72,9 @@ func serveParticipants(dir, socket string) error {
 	return (&http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}).Serve(listener)
 }
 
-// counter is where a ledger is called. Some requests are lost, some replies,
+// counter is where a participant is called. Some requests are lost, some replies,
 // and some calls arrive late, whatever has become of their caller.
-type counter struct{ ledger *Ledger }
+type counter struct{ participant twophase.Participant }
 
 const latest = 400 * time.Millisecond
 
@@ -97,11 +106,11 @@ func (c counter) answer(ctx context.Context, call envelope) (answer envelope) {
 	var err error
 	switch call.Call {
 	case twophase.CallReserve:
-		answer.Reservation, err = c.ledger.Reserve(ctx, call.Request)
+		answer.Reservation, err = c.participant.Reserve(ctx, call.Request)
 	case twophase.CallAssign:
-		err = c.ledger.Assign(ctx, call.Request.Key)
+		err = c.participant.Assign(ctx, call.Request.Key)
 	case twophase.CallRelease:
-		err = c.ledger.Release(ctx, call.Request.Key)
+		err = c.participant.Release(ctx, call.Request.Key)
 	default:
 		err = fmt.Errorf("there is no call %q", call.Call)
 	}
