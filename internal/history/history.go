@@ -21,8 +21,9 @@
 //   - Nobody is refused while enough is certain to be free (see [Recorder.Stock]).
 //
 // A call without an answer, or with a transient error, may have happened at any
-// time since, or not at all. So participants may be killed, and replies lost; but
-// a call must not be delivered once more after it was answered.
+// time since, or not at all. So participants may be killed, and messages lost. But
+// a call must not be delivered twice: the answer to the second delivery would be
+// that of no single moment.
 //
 // The participant's clock must run like the recorder's; it may show another time.
 package history

@@ -62,7 +62,7 @@ func TestLostMessagesAreNoViolation(t *testing.T) {
 	t.Parallel()
 	recorder := newRecorder(scarce)
 	lossy := twophasetest.NewFaultyParticipant(newPool(t), twophasetest.Seeded(1, twophasetest.Rates{
-		LoseRequest: 0.05, LoseReply: 0.1, Repeat: 0.1,
+		LoseRequest: 0.05, LoseReply: 0.1,
 	}))
 	load.Run(t, recorder.Record(lossy))
 	recorder.Check(t)
