@@ -1,12 +1,14 @@
 package postgres
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -20,22 +22,71 @@ func TestCommitsAreSynchronousWhateverTheDatabaseSays(t *testing.T) {
 			t.Parallel()
 			pool := cluster.Pool(t)
 			j := openJournal(t, pool)
-			execute(t, pool, `CREATE TABLE seen (setting text)`)
-			execute(t, pool, `CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
-				$$ BEGIN INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$`)
-			execute(t, pool, `CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON twophase_transactions
-				FOR EACH STATEMENT EXECUTE FUNCTION see()`)
+			seen := watchCommits(t, pool, "twophase_transactions")
 			setDefault(t, pool, "synchronous_commit", setting)
 			for _, call := range calls(t.Context(), j) {
 				_ = call()
 			}
-			var seen []string
-			require.NoError(t, pool.QueryRow(t.Context(), `SELECT array_agg(DISTINCT setting) FROM seen`).Scan(&seen))
-			require.Equal(t, []string{want}, seen)
+			require.Equal(t, []string{want}, seen())
 			var after string
 			require.NoError(t, pool.QueryRow(t.Context(), `SHOW synchronous_commit`).Scan(&after))
 			require.Equal(t, setting, after, "of the session, which is the pool's")
 		})
+	}
+}
+
+func TestCommitsOfParticipantsAreSynchronous(t *testing.T) {
+	t.Parallel()
+	handler := Handler{
+		Reserve: func(context.Context, pgx.Tx, twophase.Request) (twophase.Reservation, error) {
+			return twophase.Reservation{Resources: []string{"packet-1"}}, nil
+		},
+		Release: func(context.Context, pgx.Tx, twophase.Key, twophase.Reservation) error { return nil },
+	}
+	for name, open := range map[string]func(t *testing.T, db *pgxpool.Pool) twophase.Participant{
+		"pool": func(t *testing.T, db *pgxpool.Pool) twophase.Participant {
+			p, err := NewPool(t.Context(), db, "store", WithoutBackground())
+			require.NoError(t, err)
+			t.Cleanup(p.Close)
+			require.NoError(t, p.Restock(t.Context(), "dosa", "packet-1", "packet-2"))
+			return p
+		},
+		"fence": func(t *testing.T, db *pgxpool.Pool) twophase.Participant {
+			f, err := NewFence(t.Context(), db, "store", handler, WithoutBackground())
+			require.NoError(t, err)
+			t.Cleanup(f.Close)
+			return f
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := cluster.Pool(t)
+			p := open(t, db)
+			seen := watchCommits(t, db, "twophase_reservations")
+			setDefault(t, db, "synchronous_commit", "off")
+			key := twophase.Key{Transaction: "order-1", Step: "store"}
+			_, err := p.Reserve(t.Context(), twophase.Request{Key: key, Payload: []byte(`{"kind":"dosa"}`), Hold: time.Minute})
+			require.NoError(t, err)
+			require.NoError(t, p.Assign(t.Context(), key))
+			require.NoError(t, p.Release(t.Context(), key))
+			require.NoError(t, p.Release(t.Context(), twophase.Key{Transaction: "order-2", Step: "store"}))
+			require.Equal(t, []string{"on"}, seen())
+		})
+	}
+}
+
+// watchCommits returns what tells how those transactions commit that write to a
+// table from now on.
+func watchCommits(t *testing.T, pool *pgxpool.Pool, table string) (seen func() []string) {
+	t.Helper()
+	execute(t, pool, `CREATE TABLE seen (setting text)`)
+	execute(t, pool, `CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
+		$$ BEGIN INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$`)
+	execute(t, pool, `CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON `+table+`
+		FOR EACH STATEMENT EXECUTE FUNCTION see()`)
+	return func() (settings []string) {
+		require.NoError(t, pool.QueryRow(t.Context(), `SELECT array_agg(DISTINCT setting) FROM seen`).Scan(&settings))
+		return settings
 	}
 }
 

@@ -37,7 +37,7 @@ func TestJournalKeepsTheContract(t *testing.T) {
 			open := func(t testing.TB) twophase.Journal {
 				return openInSchema(t, pool, fmt.Sprintf("schema %d", schemas.Add(1)))
 			}
-			twophasetest.TestJournal(t, open, append(options.suite, twophasetest.RealTime(2*time.Second))...)
+			twophasetest.TestJournal(t, open, append(options.suite, twophasetest.RealTime(3*time.Second))...)
 		})
 	}
 }

@@ -17,7 +17,7 @@ var cluster *pgtest.Cluster
 
 // parallel is how many tests run at once: most of them wait for leases to run
 // out.
-const parallel = "24"
+const parallel = "8"
 
 func TestMain(m *testing.M) {
 	flag.Parse()

@@ -26,13 +26,13 @@ var (
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-// Migrate brings the journal's tables to the version of this package. Any
-// number of processes may call it at once. It only goes forward, in one
-// transaction, and what is up to date is only looked at. [NewJournal] does it by
-// itself, unless [WithoutMigration] is given.
+// Migrate brings the tables of journals, pools and fences to the version of this
+// package. Any number of processes may call it at once. It only goes forward, in
+// one transaction, and what is up to date is only looked at. [NewJournal],
+// [NewPool] and [NewFence] do it by themselves, unless [WithoutMigration] is given.
 //
 // It needs the right to create tables in the schema. Reading and writing them is
-// all that a journal needs afterwards.
+// all that is needed afterwards.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, options ...Option) error {
 	c := newConfig(options)
 	if err := errors.Join(c.errs...); err != nil {

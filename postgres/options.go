@@ -8,7 +8,7 @@ import (
 	"github.com/seed-bcc3c603/twophase"
 )
 
-// Option configures a [Journal], or [Migrate].
+// Option configures a [Journal], a [Pool], a [Fence], or [Migrate].
 type Option func(*config)
 
 // WithSchema sets the schema that the tables are in; it is made if it does not
@@ -24,7 +24,7 @@ func WithSchema(name string) Option {
 
 // WithoutMigration leaves the tables as they are: somebody calls [Migrate], with
 // the rights that it takes. If they are missing or of an older version,
-// [NewJournal] returns [ErrNotMigrated].
+// [NewJournal], [NewPool] and [NewFence] return [ErrNotMigrated].
 func WithoutMigration() Option { return func(c *config) { c.withoutMigration = true } }
 
 // WithTimeout bounds how long a commit may take, with waiting for a connection,
@@ -39,8 +39,8 @@ func WithTimeout(d time.Duration) Option {
 }
 
 // WithCommits sets how many commits are under way at a time, each on a
-// connection of its own. Default 2: more helps where the database is far away or
-// its disk is slow to sync and takes several at once.
+// connection of its own. Default 2, and 1 for a pool: more helps where the
+// database is far away, or its disk is slow to sync and takes several at once.
 func WithCommits(n int) Option {
 	return func(c *config) {
 		if n < 1 || n > maxCommits {
