@@ -104,14 +104,8 @@ func (r *run) setTimer(timeout time.Duration) {
 	}
 }
 
+// stopTimer ends the time that was set. The lock is held.
 func (r *run) stopTimer() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.stopTimerLocked()
-}
-
-// stopTimerLocked is stopTimer for those who hold the lock.
-func (r *run) stopTimerLocked() {
 	if r.timer != nil {
 		r.timer.Stop()
 	}
@@ -363,7 +357,7 @@ func (r *run) tell() {
 	if r.untried > 0 {
 		r.tried = make(chan struct{})
 	}
-	r.stopTimerLocked()
+	r.stopTimer()
 	r.told = true
 	if !r.ended { // or those who wait were let go
 		close(r.news)
@@ -387,7 +381,7 @@ func (r *run) endLocked() {
 	if !r.told {
 		close(r.news)
 	}
-	r.stopTimerLocked()
+	r.stopTimer()
 	r.calls.end()
 	if r.over != nil {
 		close(r.over)

@@ -38,8 +38,8 @@ func (r *run) reserve(ctx context.Context, i int) ([]action, error) {
 // assign calls Assign of a step for as long as its reservation lives.
 func (r *run) assign(i int) []action {
 	step, own, calls := r.step(i)
-	p, lived := own.participant, r.lifetimeOf(i)
-	pace := pace{retry: p.policy.Assign, budget: p.budget, until: lived.end(), first: &own.firstAssign, sent: r.now()}
+	p := own.participant
+	pace := pace{retry: p.policy.Assign, budget: p.budget, until: own.lifetime.end(), first: &own.firstAssign, sent: r.now()}
 	err := r.call(calls, pace, step, own, CallAssign, func(ctx context.Context, _ time.Time) error {
 		return p.Assign(ctx, Key{Transaction: r.id, Step: step.Name})
 	})
@@ -83,12 +83,6 @@ func (r *run) step(i int) (StepRecord, *runStep, *lazyContext) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.record.Steps[i], r.steps[i], r.calls
-}
-
-func (r *run) lifetimeOf(i int) lifetime {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.steps[i].lifetime
 }
 
 // release calls Release of a step until it is acknowledged, for a while.

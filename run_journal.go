@@ -184,9 +184,9 @@ var errNobody = errors.New("nobody waits for it")
 // startWatch returns a context that ends with the watch. How long it may take
 // is the other coordinator's to say.
 func (r *run) startWatch() context.Context {
-	r.stopTimer()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.stopTimer()
 	if !r.ended {
 		r.calls = &lazyContext{parent: &r.life}
 	}
