@@ -79,7 +79,7 @@ func shakeMutant(t *testing.T, seed uint64, mutate func(*world)) []string {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			w.report, w.built = found, mutate
-			shake(w, seed)
+			shakeSeed(w, seed)
 		})
 	})
 	return found.all()

@@ -29,13 +29,13 @@ func TestRandomFaults(t *testing.T) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				shake(newWorld(t), seed)
+				shakeSeed(newWorld(t), seed)
 			})
 		})
 	}
 }
 
-// shaking is a world that is being shaken.
+// shaking is a world in which chance breaks things.
 type shaking struct {
 	*world
 	random  *rand.Rand
@@ -44,9 +44,51 @@ type shaking struct {
 	callers sync.WaitGroup
 }
 
-// shake does to a world what a seed says, and audits it.
-func shake(w *world, seed uint64) {
-	s := &shaking{world: w, random: rand.New(rand.NewPCG(seed, 0))}
+// FuzzFaults does the same as the bytes of its input say, one for each choice,
+// so that the fuzzer can change one fault and keep the others.
+func FuzzFaults(f *testing.F) {
+	for seed := range uint64(4) {
+		choices := make([]byte, 400)
+		for i, random := 0, rand.New(rand.NewPCG(seed, 1)); i < len(choices); i++ {
+			choices[i] = byte(random.Uint32())
+		}
+		f.Add(choices)
+	}
+	f.Fuzz(func(t *testing.T, choices []byte) {
+		synctest.Test(t, func(t *testing.T) {
+			shake(newWorld(t), rand.New(&choice{left: choices, after: rand.NewPCG(0, 0)}))
+		})
+	})
+}
+
+// choice is a source of randomness that takes a byte for each choice, and goes
+// on by itself when none is left.
+type choice struct {
+	left  []byte
+	after rand.Source
+}
+
+// Uint64 repeats the byte, because some choices look at the first bits and some
+// at the last.
+func (c *choice) Uint64() uint64 {
+	if len(c.left) == 0 {
+		return c.after.Uint64()
+	}
+	b := c.left[0]
+	c.left = c.left[1:]
+	return 0x0101010101010101 * uint64(b)
+}
+
+func shakeSeed(w *world, seed uint64) {
+	shake(w, rand.New(rand.NewPCG(seed, 0)))
+	if w.t.Failed() {
+		w.t.Logf("seed %d", seed)
+	}
+}
+
+// shake does to a world what chance says, and audits it.
+func shake(w *world, random *rand.Rand) {
+	s := &shaking{world: w, random: random}
 	s.build()
 	if w.built != nil {
 		w.built(w)
@@ -63,7 +105,7 @@ func shake(w *world, seed uint64) {
 	s.askAgain()
 	w.audit()
 	if w.t.Failed() {
-		w.t.Logf("seed %d, latencies and faults as it says:\n%s", seed, w.traceSince(w.start))
+		w.t.Logf("what happened:\n%s", w.traceSince(w.start))
 	}
 }
 
