@@ -27,6 +27,12 @@
 // real time instead; see [RealTime]. Then several subtests run at a time, with
 // short holds and leases and some tolerance.
 //
+// # Outside of "go test"
+//
+// [ParticipantChecks] returns the checks of [TestParticipant] one by one, for
+// programs that check a service which is running already. The command
+// "twophase verify" is one, for services in any language, over HTTP and gRPC.
+//
 // # What is not checked
 //
 // What a participant has on disk, for which it would have to be killed; what a

@@ -15,6 +15,31 @@ func TestKitchen(t *testing.T) {
 	twophasetest.TestParticipant(t, openKitchen, twophasetest.SingleResource())
 }
 
+// A program that checks one promise of a participant, and says what is wrong.
+func ExampleParticipantChecks() {
+	for _, check := range twophasetest.ParticipantChecks(twophasetest.RealTime(200 * time.Millisecond)) {
+		if check.Name != "Assign of a new key is unknown" {
+			continue
+		}
+		err := check.Run(context.Background(), twophasetest.Subject{
+			Participant: obliging{NewKitchen(check.Free)},
+			Payload:     Order{Food: "masala dosa"},
+			Different:   Order{Food: "masala dosa", Chutney: true},
+			Several:     func(n int) any { return nil },
+		})
+		fmt.Println(err)
+		fmt.Println("otherwise", check.Why)
+	}
+	// Output:
+	// assign is to be answered "unknown", and is answered with a success
+	// otherwise an order is placed with no packet behind it: the books of a participant that was restored from a backup, say.
+}
+
+// obliging is a kitchen that agrees to whatever is to be assigned.
+type obliging struct{ *Kitchen }
+
+func (obliging) Assign(context.Context, twophase.Key) error { return nil }
+
 func ExampleTestJournal() {
 	_ = func(t *testing.T) { // func TestMyJournal(t *testing.T)
 		twophasetest.TestJournal(t, func(testing.TB) twophase.Journal {

@@ -158,7 +158,7 @@ func (l *ledger) known(t testing.TB, do func(ctx context.Context) error) error {
 	t.Helper()
 	var err error
 	for n := range attempts {
-		l.pause(n)
+		l.pause(n, err)
 		if err = do(t.Context()); err == nil || errors.Is(err, twophase.ErrGone) {
 			return err
 		}

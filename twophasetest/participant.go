@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -61,26 +62,26 @@ func TestParticipant(t *testing.T, open func(t testing.TB, free int) Subject, op
 	c.runAll(t, participantSuite(c, open))
 }
 
-// participantCheck is a check of a service with so many free resources.
-type participantCheck struct {
-	name    string
-	free    int
-	several bool // needs Subject.Several
-	run     func(t testing.TB, s *service)
+func participantSuite(c config, open func(t testing.TB, free int) Subject) []check {
+	var checks []check
+	for _, p := range participantChecks(c) {
+		checks = append(checks, check{name: p.Name, skip: p.Skip, run: func(t testing.TB) {
+			p.check(t, open(t, p.Free))
+		}})
+	}
+	return checks
 }
 
-func participantSuite(c config, open func(t testing.TB, free int) Subject) []check {
-	all := slices.Concat(
+// participantChecks returns all checks, those that do not apply with a reason.
+func participantChecks(c config) []Check {
+	checks := slices.Concat(
 		tableChecks(), repeatChecks, lateChecks, mismatchChecks, expiryChecks,
 		severalChecks, keyChecks, raceChecks, contextChecks,
 	)
-	checks := make([]check, len(all))
-	for i, p := range all {
-		checks[i] = check{name: p.name, run: func(t testing.TB) {
-			p.run(t, newService(t, c, open(t, p.free)))
-		}}
-		if p.several && c.single {
-			checks[i].skip = "declared by SingleResource: a key gets one resource at most"
+	for i := range checks {
+		checks[i].config = c
+		if checks[i].several && c.single {
+			checks[i].Skip = "declared by SingleResource: a key gets one resource at most"
 		}
 	}
 	return checks
@@ -97,7 +98,7 @@ type service struct {
 	probes    int
 }
 
-func newService(t testing.TB, c config, subject Subject) *service {
+func newService(t tester, c config, subject Subject) *service {
 	t.Helper()
 	require.NotNil(t, subject.Participant, "Subject.Participant")
 	if subject.Several == nil {
@@ -114,7 +115,7 @@ func newService(t testing.TB, c config, subject Subject) *service {
 	return s
 }
 
-func encode(t testing.TB, payload any) json.RawMessage {
+func encode(t tester, payload any) json.RawMessage {
 	t.Helper()
 	if payload == nil {
 		return nil
@@ -136,7 +137,7 @@ func (s *service) request(key twophase.Key) twophase.Request {
 }
 
 // severalRequest asks for n resources for a long time.
-func (s *service) severalRequest(t testing.TB, key twophase.Key, n int) twophase.Request {
+func (s *service) severalRequest(t tester, key twophase.Key, n int) twophase.Request {
 	t.Helper()
 	req := s.request(key)
 	req.Payload = encode(t, s.several(n))
@@ -149,12 +150,12 @@ func (s *service) next() twophase.Participant {
 }
 
 // call repeats a call until its answer is a success or final.
-func (s *service) call(t testing.TB, do func(ctx context.Context, p twophase.Participant) error) error {
+func (s *service) call(t tester, do func(ctx context.Context, p twophase.Participant) error) error {
 	t.Helper()
 	var err error
 	for n := range attempts {
-		s.pause(n)
-		if err = do(t.Context(), s.next()); err == nil || twophase.IsFinal(err) {
+		s.pause(n, err)
+		if err = do(t.Context(), s.next()); err == nil || twophase.IsFinal(err) || t.Context().Err() != nil {
 			return err
 		}
 		t.Logf("transient error, the call is repeated: %v", err)
@@ -162,7 +163,7 @@ func (s *service) call(t testing.TB, do func(ctx context.Context, p twophase.Par
 	return err
 }
 
-func (s *service) reserve(t testing.TB, req twophase.Request) (r twophase.Reservation, err error) {
+func (s *service) reserve(t tester, req twophase.Request) (r twophase.Reservation, err error) {
 	t.Helper()
 	err = s.call(t, func(ctx context.Context, p twophase.Participant) (err error) {
 		r, err = p.Reserve(ctx, req)
@@ -171,18 +172,18 @@ func (s *service) reserve(t testing.TB, req twophase.Request) (r twophase.Reserv
 	return r, err
 }
 
-func (s *service) assign(t testing.TB, key twophase.Key) error {
+func (s *service) assign(t tester, key twophase.Key) error {
 	t.Helper()
 	return s.call(t, func(ctx context.Context, p twophase.Participant) error { return p.Assign(ctx, key) })
 }
 
-func (s *service) release(t testing.TB, key twophase.Key) error {
+func (s *service) release(t tester, key twophase.Key) error {
 	t.Helper()
 	return s.call(t, func(ctx context.Context, p twophase.Participant) error { return p.Release(ctx, key) })
 }
 
 // take reserves one resource for hold, and fails the test if it cannot.
-func (s *service) take(t testing.TB, key twophase.Key, hold time.Duration) twophase.Reservation {
+func (s *service) take(t tester, key twophase.Key, hold time.Duration) twophase.Reservation {
 	t.Helper()
 	req := s.request(key)
 	req.Hold = hold
@@ -190,7 +191,7 @@ func (s *service) take(t testing.TB, key twophase.Key, hold time.Duration) twoph
 }
 
 // takeForGood reserves one resource and assigns it.
-func (s *service) takeForGood(t testing.TB, key twophase.Key) twophase.Reservation {
+func (s *service) takeForGood(t tester, key twophase.Key) twophase.Reservation {
 	t.Helper()
 	r := s.take(t, key, s.long)
 	s.mustAssign(t, key)
@@ -198,7 +199,7 @@ func (s *service) takeForGood(t testing.TB, key twophase.Key) twophase.Reservati
 }
 
 // mustReserve reserves n resources.
-func (s *service) mustReserve(t testing.TB, req twophase.Request, n int) twophase.Reservation {
+func (s *service) mustReserve(t tester, req twophase.Request, n int) twophase.Reservation {
 	t.Helper()
 	r, err := s.reserve(t, req)
 	require.NoError(t, err, "Reserve of %s", req.Key)
@@ -206,18 +207,18 @@ func (s *service) mustReserve(t testing.TB, req twophase.Request, n int) twophas
 	return r
 }
 
-func (s *service) mustAssign(t testing.TB, key twophase.Key) {
+func (s *service) mustAssign(t tester, key twophase.Key) {
 	t.Helper()
 	require.NoError(t, s.assign(t, key), "Assign of %s", key)
 }
 
-func (s *service) mustRelease(t testing.TB, key twophase.Key) {
+func (s *service) mustRelease(t tester, key twophase.Key) {
 	t.Helper()
 	require.NoError(t, s.release(t, key), "Release of %s", key)
 }
 
 // requireTurnedAway checks that Reserve and Assign of the key answer want.
-func (s *service) requireTurnedAway(t testing.TB, key twophase.Key, want error) {
+func (s *service) requireTurnedAway(t tester, key twophase.Key, want error) {
 	t.Helper()
 	_, err := s.reserve(t, s.request(key))
 	requireError(t, want, err, "Reserve of "+key.String())
@@ -225,17 +226,19 @@ func (s *service) requireTurnedAway(t testing.TB, key twophase.Key, want error) 
 }
 
 // requireHeld checks that the key holds what it was given.
-func (s *service) requireHeld(t testing.TB, req twophase.Request, given twophase.Reservation, assigned bool) {
+func (s *service) requireHeld(t tester, req twophase.Request, given twophase.Reservation, assigned bool) {
 	t.Helper()
 	again, err := s.reserve(t, req)
 	require.NoError(t, err, "repeated Reserve of %s", req.Key)
 	requireSame(t, given, again)
-	require.Equal(t, assigned, again.Assigned, "%s is assigned", req.Key)
+	if again.Assigned != assigned {
+		fail(t, "the repeated answer to %s is to say assigned: %v, and says %v", req.Key, assigned, again.Assigned)
+	}
 }
 
 // requireFree checks that exactly n resources are free, by taking them and
 // giving them back.
-func (s *service) requireFree(t testing.TB, n int) {
+func (s *service) requireFree(t tester, n int) {
 	t.Helper()
 	var taken []twophase.Key
 	var resources []string
@@ -250,60 +253,109 @@ func (s *service) requireFree(t testing.TB, n int) {
 		taken = append(taken, key)
 		resources = append(resources, r.Resources...)
 	}
-	require.Len(t, taken, n, "resources that are free for other keys")
+	if len(taken) != n {
+		fail(t, "resources that are free for other keys: there are to be %d, and there are %s", n, atLeast(len(taken), n))
+	}
 	requireDistinct(t, resources)
 	for _, key := range taken {
 		s.mustRelease(t, key)
 	}
 }
 
-// requireError checks that err is the final error want and none of the others.
-func requireError(t testing.TB, want, err error, call string) {
-	t.Helper()
-	require.ErrorIs(t, err, want, call)
-	for _, final := range finalErrors {
-		require.Equal(t, errors.Is(want, final), errors.Is(err, final), "%s: the error is %q: %v", call, final, err)
+// atLeast says how many there are, where counting has ended at the first beyond n.
+func atLeast(got, n int) string {
+	if got > n {
+		return fmt.Sprintf("at least %d", got)
 	}
+	return strconv.Itoa(got)
+}
+
+// requireError checks that err is the final error want and none of the others.
+func requireError(t tester, want, err error, call string) {
+	t.Helper()
+	for _, final := range finalErrors {
+		if errors.Is(want, final) != errors.Is(err, final) {
+			fail(t, "%s is to be answered %q, and is answered %s", call, nameOf(want), answered(err))
+		}
+	}
+}
+
+// answered returns an answer, to be shown.
+func answered(err error) string {
+	if err == nil {
+		return "with a success"
+	}
+	return fmt.Sprintf("%q", err.Error())
+}
+
+// fail ends the check.
+func fail(t tester, format string, args ...any) {
+	t.Helper()
+	t.Errorf(format, args...)
+	t.FailNow()
 }
 
 var finalErrors = []error{
 	twophase.ErrRefused, twophase.ErrExpired, twophase.ErrReleased, twophase.ErrUnknown, twophase.ErrMismatch,
 }
 
+// nameOf returns the contract's word for a final error.
+func nameOf(final error) string {
+	switch final {
+	case twophase.ErrUnknown:
+		return "unknown"
+	case twophase.ErrMismatch:
+		return "mismatch"
+	}
+	return final.Error()
+}
+
 // expectEither checks that err is one of two final errors that are both true.
-func expectEither(t testing.TB, err, one, another error) {
+func expectEither(t tester, err, one, another error) {
 	t.Helper()
-	assert.True(t, errors.Is(err, one) || errors.Is(err, another), "the error is to be %q or %q: %v", one, another, err)
+	if !errors.Is(err, one) && !errors.Is(err, another) {
+		t.Errorf("the answer is to be %q or %q, and it is %s", nameOf(one), nameOf(another), answered(err))
+	}
 }
 
 // requireResources checks that a reservation names n resources.
-func requireResources(t testing.TB, n int, r twophase.Reservation) {
+func requireResources(t tester, n int, r twophase.Reservation) {
 	t.Helper()
-	require.Len(t, r.Resources, n, "resources of the reservation")
+	if len(r.Resources) != n {
+		fail(t, "the reservation is to have %d resources, and has %d: %q", n, len(r.Resources), r.Resources)
+	}
 	require.NotContains(t, r.Resources, "", "a resource needs an id")
 	requireDistinct(t, r.Resources)
 }
 
-func requireDistinct(t testing.TB, resources []string) {
+func requireDistinct(t tester, resources []string) {
 	t.Helper()
-	sorted := slices.Sorted(slices.Values(resources))
-	require.Len(t, slices.Compact(sorted), len(resources), "a resource is held twice: %v", resources)
+	if len(slices.Compact(sorted(resources))) != len(resources) {
+		fail(t, "a resource is given twice: %q", resources)
+	}
 }
 
+func sorted(resources []string) []string { return slices.Sorted(slices.Values(resources)) }
+
 // requireSame checks that a reservation is the one given before.
-func requireSame(t testing.TB, given, again twophase.Reservation) {
+func requireSame(t tester, given, again twophase.Reservation) {
 	t.Helper()
-	require.ElementsMatch(t, given.Resources, again.Resources, "resources of the repeated answer")
-	require.Equal(t, canonical(given.Details), canonical(again.Details), "details of the repeated answer")
+	if !slices.Equal(sorted(given.Resources), sorted(again.Resources)) {
+		fail(t, "the repeated answer is to have the same resources, %q, and has %q", given.Resources, again.Resources)
+	}
+	if canonical(given.Details) != canonical(again.Details) {
+		fail(t, "the repeated answer is to have the same details, %s, and has %s", given.Details, again.Details)
+	}
 }
 
 // requireLeft checks that got is what is left of whole, which began to run in
 // one span and was told in another.
-func requireLeft(t testing.TB, whole, got time.Duration, began, told span, what string) {
+func requireLeft(t tester, whole, got time.Duration, began, told span, what string) {
 	t.Helper()
 	least, most := began.elapsed(told)
-	require.LessOrEqual(t, got, whole-least, what)
-	require.GreaterOrEqual(t, got, whole-most, what)
+	if got > whole-least || got < whole-most {
+		fail(t, "%s is to be from %v to %v, and is %v", what, max(0, whole-most), whole-least, got)
+	}
 }
 
 // canonical returns JSON in a form in which it can be compared.
@@ -320,14 +372,14 @@ func canonical(text json.RawMessage) string {
 }
 
 // ended returns a context that has ended.
-func ended(t testing.TB) context.Context {
+func ended(t tester) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	return ctx
 }
 
 // expectTransient checks that an error, if it is one, is not final.
-func expectTransient(t testing.TB, err error, call string) {
+func expectTransient(t tester, err error, call string) {
 	t.Helper()
 	assert.False(t, twophase.IsFinal(err), "%s with an ended context is turned away for good: %v", call, err)
 }

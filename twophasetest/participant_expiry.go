@@ -1,7 +1,6 @@
 package twophasetest
 
 import (
-	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -11,20 +10,70 @@ import (
 
 // Reservations that run out.
 
-var expiryChecks = []participantCheck{
-	{name: "Assign just before the expiry is in time", free: 1, run: assignInTime},
-	{name: "Assign at the instant of the expiry is too late", free: 1, run: assignTooLate},
-	{name: "Reserve is answered again until just before the expiry", free: 1, run: reserveInTime},
-	{name: "Reserve at the instant of the expiry is turned away", free: 1, run: reserveTooLate},
-	{name: "a resource is not free just before its reservation runs out", free: 1, run: notFreeBefore},
-	{name: "a resource is free at the instant its reservation runs out, with no other call", free: 1, run: freeAtOnce},
-	{name: "an expired key stays expired when its resource is free again", free: 1, run: staysExpired},
-	{name: "an assigned resource never expires", free: 1, run: assignedNeverExpires},
-	{name: "reservations run out each at its own time", free: 3, run: eachAtItsTime},
-	{name: "everything comes back that is not assigned", free: 8, run: everythingComesBack},
+var expiryChecks = []Check{
+	{
+		Name:   "Assign just before the expiry is in time",
+		Demand: "Assign while the reservation still lasts answers assigned, and the resource stays so after the hold has passed.",
+		Why:    "good orders are given up though their time was not over.",
+		Free:   1, run: assignInTime,
+	},
+	{
+		Name:   "Assign at the instant of the expiry is too late",
+		Demand: "Assign when the hold has passed answers expired, by the participant's own clock, read after the entry is locked. The resource is free.",
+		Why:    "the resource may have been given to somebody else: two callers are told of one packet.",
+		Free:   1, run: assignTooLate,
+	},
+	{
+		Name:   "Reserve is answered again until just before the expiry",
+		Demand: "A repeated Reserve while the reservation still lasts answers with the same resource and the time that is left.",
+		Why:    "a caller whose reply was lost is turned away though its packet is still there.",
+		Free:   1, run: reserveInTime,
+	},
+	{
+		Name:   "Reserve at the instant of the expiry is turned away",
+		Demand: "A repeated Reserve when the hold has passed answers expired, and takes nothing.",
+		Why:    "a coordinator goes on to Assign with what others may have by now.",
+		Free:   1, run: reserveTooLate,
+	},
+	{
+		Name:   "a resource is not free just before its reservation runs out",
+		Demand: "While a reservation lasts, nobody else is given its resource.",
+		Why:    "two callers are told of one packet.",
+		Free:   1, run: notFreeBefore,
+	},
+	{
+		Name:   "a resource is free at the instant its reservation runs out, with no other call",
+		Demand: "When the hold has passed, the next Reserve of another key takes the resource: no sweeper and no call of the old key is needed.",
+		Why:    "customers are refused while packets lie on the shelf, held for orders that are over.",
+		Free:   1, run: freeAtOnce,
+	},
+	{
+		Name:   "an expired key stays expired when its resource is free again",
+		Demand: "Reserve and Assign of an expired key answer expired, also when the resource has gone to another key and come back.",
+		Why:    "a late message holds a packet for an order that is over.",
+		Free:   1, run: staysExpired,
+	},
+	{
+		Name:   "an assigned resource never expires",
+		Demand: "After Assign, the resource stays assigned however long ago the hold has passed, until it is released.",
+		Why:    "an order is placed, and its packet is given to somebody else.",
+		Free:   1, run: assignedNeverExpires,
+	},
+	{
+		Name:   "reservations run out each at its own time",
+		Demand: "Three keys with three different holds: after each hold, one more resource is free, and no more.",
+		Why:    "reservations end before the time that their callers were told, or hold packets after it.",
+		Free:   3, run: eachAtItsTime,
+	},
+	{
+		Name:   "everything comes back that is not assigned",
+		Demand: "Of 8 keys, 4 are assigned. When the hold has passed, exactly 4 resources are free, and the other keys are expired.",
+		Why:    "packets leak, a few each day, until the store is sold out with a full shelf.",
+		Free:   8, run: everythingComesBack,
+	},
 }
 
-func assignInTime(t testing.TB, s *service) {
+func assignInTime(t tester, s *service) {
 	given := s.take(t, mine, s.short)
 	s.justBefore(s.short)
 	s.mustAssign(t, mine)
@@ -33,7 +82,7 @@ func assignInTime(t testing.TB, s *service) {
 	s.requireFree(t, 0)
 }
 
-func assignTooLate(t testing.TB, s *service) {
+func assignTooLate(t tester, s *service) {
 	s.take(t, mine, s.short)
 	s.until(s.short)
 	requireError(t, twophase.ErrExpired, s.assign(t, mine), "Assign past the expiry")
@@ -41,7 +90,7 @@ func assignTooLate(t testing.TB, s *service) {
 	s.requireFree(t, 1)
 }
 
-func reserveInTime(t testing.TB, s *service) {
+func reserveInTime(t tester, s *service) {
 	given := s.take(t, mine, s.short)
 	s.justBefore(s.short)
 	again, err := s.reserve(t, s.request(mine))
@@ -50,7 +99,7 @@ func reserveInTime(t testing.TB, s *service) {
 	require.LessOrEqual(t, again.TimeLeft, s.short/2+precision, "TimeLeft")
 }
 
-func reserveTooLate(t testing.TB, s *service) {
+func reserveTooLate(t tester, s *service) {
 	s.take(t, mine, s.short)
 	s.until(s.short)
 	_, err := s.reserve(t, s.request(mine))
@@ -58,14 +107,14 @@ func reserveTooLate(t testing.TB, s *service) {
 	s.requireFree(t, 1)
 }
 
-func notFreeBefore(t testing.TB, s *service) {
+func notFreeBefore(t tester, s *service) {
 	s.take(t, mine, s.short)
 	s.justBefore(s.short)
 	s.requireFree(t, 0)
 	s.mustAssign(t, mine)
 }
 
-func freeAtOnce(t testing.TB, s *service) {
+func freeAtOnce(t tester, s *service) {
 	s.take(t, mine, s.short)
 	s.until(s.short)
 	given := s.take(t, theirs, s.long)
@@ -74,7 +123,7 @@ func freeAtOnce(t testing.TB, s *service) {
 	s.requireUntouched(t, given, true)
 }
 
-func staysExpired(t testing.TB, s *service) {
+func staysExpired(t tester, s *service) {
 	s.take(t, mine, s.short)
 	s.until(s.short)
 	s.take(t, theirs, s.long)
@@ -86,7 +135,7 @@ func staysExpired(t testing.TB, s *service) {
 	s.requireFree(t, 1)
 }
 
-func assignedNeverExpires(t testing.TB, s *service) {
+func assignedNeverExpires(t tester, s *service) {
 	given := s.take(t, mine, s.short)
 	s.mustAssign(t, mine)
 	wait := s.short
@@ -102,7 +151,7 @@ func assignedNeverExpires(t testing.TB, s *service) {
 	s.requireFree(t, 1)
 }
 
-func eachAtItsTime(t testing.TB, s *service) {
+func eachAtItsTime(t tester, s *service) {
 	s.take(t, twophase.Key{Transaction: "order-1", Step: "long"}, s.long)
 	s.take(t, twophase.Key{Transaction: "order-2", Step: "longer"}, 2*s.short)
 	s.take(t, twophase.Key{Transaction: "order-3", Step: "short"}, s.short)
@@ -114,7 +163,7 @@ func eachAtItsTime(t testing.TB, s *service) {
 	s.mustAssign(t, twophase.Key{Transaction: "order-1", Step: "long"})
 }
 
-func everythingComesBack(t testing.TB, s *service) {
+func everythingComesBack(t tester, s *service) {
 	keys := numbered("order", 8)
 	for i, key := range keys {
 		s.take(t, key, s.short)

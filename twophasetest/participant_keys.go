@@ -3,7 +3,6 @@ package twophasetest
 import (
 	"fmt"
 	"strings"
-	"testing"
 
 	"github.com/stretchr/testify/require"
 
@@ -12,10 +11,25 @@ import (
 
 // Keys that must not be taken for one another.
 
-var keyChecks = []participantCheck{
-	{name: "steps of one transaction are different keys", free: 2, run: stepsAreKeys},
-	{name: "keys that look alike are different keys", free: len(alike), run: lookAlikes},
-	{name: "keys may have any valid characters", free: len(odd), run: oddKeys},
+var keyChecks = []Check{
+	{
+		Name:   "steps of one transaction are different keys",
+		Demand: "Two steps of one transaction hold a resource each, and are assigned and released each by itself.",
+		Why:    "an order with two dishes gets one packet, or loses both when one is released.",
+		Free:   2, run: stepsAreKeys,
+	},
+	{
+		Name:   "keys that look alike are different keys",
+		Demand: "Keys that differ in case, in a space, in a leading zero, in an accent, in where a slash stands or in the last of 255 bytes have a reservation each.",
+		Why:    "two orders share one packet, and the release of one takes it from the other.",
+		Free:   len(alike), run: lookAlikes,
+	},
+	{
+		Name:   "keys may have any valid characters",
+		Demand: "Transaction and step may be any text of up to 255 bytes. Over HTTP each is one percent-encoded segment of the path: split the raw path first, then decode each segment.",
+		Why:    "an order whose id has a slash, a dot segment, a percent sign or an emoji can never be placed, or touches another.",
+		Free:   len(odd), run: oddKeys,
+	},
 }
 
 // numbered returns n keys of different transactions.
@@ -35,7 +49,9 @@ var alike = []twophase.Key{
 	{Transaction: "b", Step: "a"}, {Transaction: "a", Step: "b"},
 	{Transaction: "A", Step: "b"}, {Transaction: "a", Step: "B"},
 	{Transaction: "a ", Step: "b"}, {Transaction: " a", Step: "b"},
+	{Transaction: "a", Step: "b "}, {Transaction: "a", Step: " b"},
 	{Transaction: "1", Step: "b"}, {Transaction: "01", Step: "b"},
+	{Transaction: "a", Step: "1"}, {Transaction: "a", Step: "01"},
 	{Transaction: "é", Step: "b"}, {Transaction: "e\u0301", Step: "b"},
 	{Transaction: strings.Repeat("x", twophase.MaxIDLength), Step: "b"},
 	{Transaction: strings.Repeat("x", twophase.MaxIDLength-1) + "y", Step: "b"},
@@ -53,10 +69,11 @@ var odd = []twophase.Key{
 	{Transaction: "{}[]<>", Step: "$1;--"},
 	{Transaction: "ದೋಸೆ", Step: "🛵"},
 	{Transaction: "null", Step: "0"},
+	{Transaction: "..", Step: ".."},
 	{Transaction: strings.Repeat("ü", twophase.MaxIDLength/2), Step: strings.Repeat("%", twophase.MaxIDLength)},
 }
 
-func stepsAreKeys(t testing.TB, s *service) {
+func stepsAreKeys(t tester, s *service) {
 	other := twophase.Key{Transaction: mine.Transaction, Step: "another step"}
 	given := []twophase.Reservation{s.take(t, mine, s.long), s.take(t, other, s.long)}
 	requireDistinct(t, []string{given[0].Resource(), given[1].Resource()})
@@ -69,13 +86,13 @@ func stepsAreKeys(t testing.TB, s *service) {
 	s.requireFree(t, 1)
 }
 
-func lookAlikes(t testing.TB, s *service) { s.requireApart(t, alike) }
+func lookAlikes(t tester, s *service) { s.requireApart(t, alike) }
 
-func oddKeys(t testing.TB, s *service) { s.requireApart(t, odd) }
+func oddKeys(t tester, s *service) { s.requireApart(t, odd) }
 
 // requireApart checks that each key has a state of its own: one third are
 // reserved, one third assigned and one third released.
-func (s *service) requireApart(t testing.TB, keys []twophase.Key) {
+func (s *service) requireApart(t tester, keys []twophase.Key) {
 	t.Helper()
 	given := make([]twophase.Reservation, len(keys))
 	resources := make([]string, len(keys))

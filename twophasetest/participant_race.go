@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -17,20 +16,55 @@ import (
 
 // Calls that come at once, and calls whose context ends.
 
-var raceChecks = []participantCheck{
-	{name: "many who reserve at once get each resource once", free: 8, run: manyAtOnce},
-	{name: "many who come and go never hold one resource together", free: 3, run: comeAndGo},
-	{name: "many who repeat one call at once get one answer", free: 8, run: repeatAtOnce},
-	{name: "Reserve and Release of one key at once end released", free: rounds, run: reserveRacesRelease},
-	{name: "Assign and Release of one key at once end released", free: rounds, run: assignRacesRelease},
-	{name: "Assign at the expiry races whoever takes the resource, and one has it", free: rounds, run: assignRacesExpiry},
-	{name: "Assign and Release at the expiry end released", free: rounds, run: allRaceAtExpiry},
+var raceChecks = []Check{
+	{
+		Name:   "many who reserve at once get each resource once",
+		Demand: "32 keys Reserve at once, with 8 resources free: 8 get one each, all different, and 24 are refused.",
+		Why:    "two customers are promised the same packet, at the busiest hour.",
+		Free:   8, run: manyAtOnce,
+	},
+	{
+		Name:   "many who come and go never hold one resource together",
+		Demand: "8 callers Reserve, Assign and Release 3 resources over and over. At no time do two hold the same.",
+		Why:    "two customers are promised the same packet, at the busiest hour.",
+		Free:   3, run: comeAndGo,
+	},
+	{
+		Name:   "many who repeat one call at once get one answer",
+		Demand: "16 equal Reserves of one key at once get one resource between them; equal Assigns and Releases at once are all ok.",
+		Why:    "a repeated call that overlaps the first takes a second packet, which nobody will ever release.",
+		Free:   8, run: repeatAtOnce,
+	},
+	{
+		Name:   "Reserve and Release of one key at once end released",
+		Demand: "Whichever comes first, in the end the key is released, and its resource free.",
+		Why:    "a packet stays held for an order that was given up.",
+		Free:   rounds, run: reserveRacesRelease,
+	},
+	{
+		Name:   "Assign and Release of one key at once end released",
+		Demand: "Whichever comes first, in the end the key is released, and its resource free.",
+		Why:    "a packet stays assigned for ever to an order that was not placed.",
+		Free:   rounds, run: assignRacesRelease,
+	},
+	{
+		Name:   "Assign at the expiry races whoever takes the resource, and one has it",
+		Demand: "At the instant of the expiry, its key assigns a resource while others Reserve. Either gets it, never both, and what was given stays so.",
+		Why:    "two callers are told of one packet. Judge the expiry under the lock, not before.",
+		Free:   rounds, run: assignRacesExpiry,
+	},
+	{
+		Name:   "Assign and Release at the expiry end released",
+		Demand: "Assign, Release and the expiry come together: in the end the key is released, and its resource free.",
+		Why:    "a packet stays held for an order that was given up.",
+		Free:   rounds, run: allRaceAtExpiry,
+	},
 }
 
 // rounds is how often a race is run, each time on a key of its own.
 const rounds = 16
 
-func manyAtOnce(t testing.TB, s *service) {
+func manyAtOnce(t tester, s *service) {
 	keys := numbered("order", 32)
 	held := make([][]string, len(keys))
 	together(len(keys), func(i int) {
@@ -53,7 +87,7 @@ type holders struct {
 	held map[string]twophase.Key
 }
 
-func (h *holders) take(t testing.TB, resource string, key twophase.Key) {
+func (h *holders) take(t tester, resource string, key twophase.Key) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	other, taken := h.held[resource]
@@ -67,7 +101,7 @@ func (h *holders) give(resource string) {
 	delete(h.held, resource)
 }
 
-func comeAndGo(t testing.TB, s *service) {
+func comeAndGo(t tester, s *service) {
 	h := &holders{held: map[string]twophase.Key{}}
 	together(8, func(i int) {
 		for n, key := range numbered(fmt.Sprintf("order-%d", i), rounds) {
@@ -90,7 +124,7 @@ func comeAndGo(t testing.TB, s *service) {
 	s.requireFree(t, 3)
 }
 
-func repeatAtOnce(t testing.TB, s *service) {
+func repeatAtOnce(t tester, s *service) {
 	reservations := make([]twophase.Reservation, 16)
 	together(len(reservations), func(i int) {
 		var err error
@@ -108,7 +142,7 @@ func repeatAtOnce(t testing.TB, s *service) {
 	s.requireFree(t, 8)
 }
 
-func reserveRacesRelease(t testing.TB, s *service) {
+func reserveRacesRelease(t tester, s *service) {
 	for _, key := range numbered("order", rounds) {
 		together(2, func(i int) {
 			if i == 0 {
@@ -124,7 +158,7 @@ func reserveRacesRelease(t testing.TB, s *service) {
 	s.requireFree(t, rounds)
 }
 
-func assignRacesRelease(t testing.TB, s *service) {
+func assignRacesRelease(t tester, s *service) {
 	for _, key := range numbered("order", rounds) {
 		s.take(t, key, s.long)
 		together(2, func(i int) {
@@ -143,7 +177,7 @@ func assignRacesRelease(t testing.TB, s *service) {
 
 // assignRacesExpiry has all resources reserved, and at their expiry each
 // assigned by its own key, while as many others ask for what is free.
-func assignRacesExpiry(t testing.TB, s *service) {
+func assignRacesExpiry(t tester, s *service) {
 	keys, others := numbered("order", rounds), numbered("other", rounds)
 	given := make([][]string, 2*rounds)
 	for i, key := range keys {
@@ -182,7 +216,7 @@ func (s *service) nearExpiry(turn int) {
 	s.sleep(s.short + time.Duration(turn%3-1)*step)
 }
 
-func allRaceAtExpiry(t testing.TB, s *service) {
+func allRaceAtExpiry(t tester, s *service) {
 	keys := numbered("order", rounds)
 	for _, key := range keys {
 		s.take(t, key, s.short)
@@ -204,14 +238,34 @@ func allRaceAtExpiry(t testing.TB, s *service) {
 	s.requireFree(t, rounds)
 }
 
-var contextChecks = []participantCheck{
-	{name: "Reserve with an ended context loses nothing", free: 1, run: endedReserve},
-	{name: "Assign with an ended context loses nothing", free: 1, run: endedAssign},
-	{name: "Release with an ended context loses nothing", free: 1, run: endedRelease},
-	{name: "calls whose context ends under way lose nothing", free: 4, run: cutShort},
+var contextChecks = []Check{
+	{
+		Name:   "Reserve with an ended context loses nothing",
+		Demand: "A Reserve whose caller has gone answers a transient error, or holds what it says. Repeated, it succeeds, and the resource is there once.",
+		Why:    "a caller that hangs up costs a packet.",
+		Free:   1, run: endedReserve,
+	},
+	{
+		Name:   "Assign with an ended context loses nothing",
+		Demand: "An Assign whose caller has gone answers a transient error, or has assigned. Repeated, it succeeds.",
+		Why:    "an order is given up, or is placed without its packet, because somebody hung up.",
+		Free:   1, run: endedAssign,
+	},
+	{
+		Name:   "Release with an ended context loses nothing",
+		Demand: "A Release whose caller has gone answers a transient error, or has released. Repeated, it succeeds.",
+		Why:    "a packet stays held for an order that was given up.",
+		Free:   1, run: endedRelease,
+	},
+	{
+		Name:   "calls whose context ends under way lose nothing",
+		Demand: "Of Reserves and Assigns that are cut off under way, each has happened or has not. After Release of each key all resources are free.",
+		Why:    "each connection that is cut costs a packet.",
+		Free:   4, run: cutShort,
+	},
 }
 
-func endedReserve(t testing.TB, s *service) {
+func endedReserve(t tester, s *service) {
 	r, err := s.next().Reserve(ended(t), s.request(mine))
 	expectTransient(t, err, "Reserve")
 	again := s.take(t, mine, s.long)
@@ -223,7 +277,7 @@ func endedReserve(t testing.TB, s *service) {
 	s.requireFree(t, 1)
 }
 
-func endedAssign(t testing.TB, s *service) {
+func endedAssign(t tester, s *service) {
 	given := s.take(t, mine, s.long)
 	err := s.next().Assign(ended(t), mine)
 	expectTransient(t, err, "Assign")
@@ -235,7 +289,7 @@ func endedAssign(t testing.TB, s *service) {
 	s.requireFree(t, 0)
 }
 
-func endedRelease(t testing.TB, s *service) {
+func endedRelease(t tester, s *service) {
 	s.takeForGood(t, mine)
 	err := s.next().Release(ended(t), mine)
 	expectTransient(t, err, "Release")
@@ -246,12 +300,12 @@ func endedRelease(t testing.TB, s *service) {
 	s.requireFree(t, 1)
 }
 
-func cutShort(t testing.TB, s *service) {
+func cutShort(t tester, s *service) {
 	keys := numbered("order", 16)
 	together(2*len(keys), func(i int) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go cancel()
+		go func() { s.underWay(i); cancel() }()
 		key := keys[i/2]
 		if i%2 == 0 {
 			_, _ = s.next().Reserve(ctx, s.request(key))
@@ -264,4 +318,12 @@ func cutShort(t testing.TB, s *service) {
 		s.requireTurnedAway(t, key, twophase.ErrReleased)
 	}
 	s.requireFree(t, 4)
+}
+
+// underWay sleeps for as long as a call may take: for some calls a little less,
+// for others more. In a bubble, where calls take no time, it does not.
+func (s *service) underWay(turn int) {
+	if !s.exact {
+		s.sleep(time.Duration(turn%8) * s.short / 2000)
+	}
 }

@@ -1,10 +1,13 @@
 package twophasetest
 
 import (
+	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/seed-bcc3c603/twophase"
 )
 
 // Option changes how a suite is run.
@@ -28,16 +31,27 @@ func SingleResource() Option {
 	return func(c *config) { c.single = true }
 }
 
+// LongHold sets how long is held, under [RealTime], what is not to run out while
+// a check runs: an hour, unless the implementation allows less than that. It
+// must be some thirty times as long as what RealTime was given.
+func LongHold(long time.Duration) Option {
+	return func(c *config) { c.longHold = long }
+}
+
 type config struct {
 	clock
 	storage
-	single bool
+	single   bool
+	longHold time.Duration
 }
 
 func newConfig(options []Option) config {
 	c := config{clock: clock{short: time.Minute, long: 6 * time.Hour, exact: true}}
 	for _, option := range options {
 		option(&c)
+	}
+	if c.longHold > 0 && !c.exact {
+		c.long = c.longHold
 	}
 	return c
 }
@@ -112,13 +126,23 @@ func (c clock) justBefore(d time.Duration) (left time.Duration) {
 	return left
 }
 
-// pause lets some time pass before the n-th repetition of a call, except in a
-// bubble, where a check says itself what the time is.
-func (c clock) pause(n int) {
-	if !c.exact {
-		c.sleep(time.Duration(n) * 5 * time.Millisecond)
+// pause lets some time pass before the n-th repetition of a call, and as much
+// as its last error asked for; except in a bubble, where a check says itself
+// what the time is.
+func (c clock) pause(n int, err error) {
+	if c.exact {
+		return
 	}
+	wait := time.Duration(n) * 5 * time.Millisecond
+	var later *twophase.RetryAfterError
+	if errors.As(err, &later) {
+		wait = max(wait, min(later.After, patience))
+	}
+	c.sleep(wait)
 }
+
+// patience is the longest that a call waits because it was asked to.
+const patience = 5 * time.Second
 
 // attempts is how often a call is repeated before its transient error is
 // taken for a failure.
