@@ -26,11 +26,11 @@ func TestInvariantsHoldThoughConnectionsAreCut(t *testing.T) {
 	var mu sync.Mutex
 	met := map[string]int{}
 	t.Run("seeds", func(t *testing.T) {
-		for seed := range uint64(30) {
+		for seed := range uint64(20) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
-					s := newShop(t, newPipes(), seed, 1)
+					s := newShop(t, newPipes(), seed, 1, 1)
 					s.order(t, 24)
 					time.Sleep(time.Minute) // what is late arrives
 					s.audit(t)
@@ -46,7 +46,7 @@ func TestInvariantsHoldThoughConnectionsAreCut(t *testing.T) {
 
 // The same over TCP, in real time: delays are shorter.
 func TestInvariantsHoldThoughTCPConnectionsAreCut(t *testing.T) {
-	s := newShop(t, tcp{}, 1, 20)
+	s := newShop(t, tcp{}, 1, 5, 50)
 	s.order(t, 24)
 	time.Sleep(500 * time.Millisecond) // what is late arrives
 	s.audit(t)
@@ -75,8 +75,9 @@ const (
 	agents  = 16
 )
 
-// newShop returns a shop in which time runs faster than that of its faults.
-func newShop(t *testing.T, n network, seed uint64, faster time.Duration) *shop {
+// newShop returns a shop with policies, and faults, that are so many times faster
+// than they would be otherwise.
+func newShop(t *testing.T, n network, seed uint64, faster, faultsFaster time.Duration) *shop {
 	s := &shop{
 		journal: twophase.NewMemoryJournal(),
 		pools:   map[string]*pool.Pool{"store": newPool(t, packets), "delivery": newPool(t, agents)},
@@ -94,7 +95,7 @@ func newShop(t *testing.T, n network, seed uint64, faster time.Duration) *shop {
 		service := serveOn(t, n, newHandler(t, p))
 		proxy, address := newProxy(t, n, service, func(kind string, n int) fault {
 			f := drawFault(seed, name+" "+kind, n)
-			f.delay, f.late, f.replyDelay = f.delay/faster, f.late/faster, f.replyDelay/faster
+			f.delay, f.late, f.replyDelay = f.delay/faultsFaster, f.late/faultsFaster, f.replyDelay/faultsFaster
 			return f
 		})
 		s.proxies = append(s.proxies, proxy)

@@ -60,7 +60,7 @@ func TestASlowBodyTimesOut(t *testing.T) {
 	})
 }
 
-func TestABodyThatTrickelsInIsInTime(t *testing.T) {
+func TestABodyThatTricklesInIsInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		conn, replies := connected(t, newPipes(), newHandler(t, &stub{}, twophasehttp.WithBodyTimeout(3*time.Second)))

@@ -57,14 +57,10 @@ func (h *handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, erro
 		return nil, badRequest(http.StatusUnsupportedMediaType, "the Content-Type is %q: give %s",
 			clean(r.Header.Get("Content-Type")), typeJSON)
 	}
-	// Where deadlines are not supported, the server's own have to do.
-	controller := http.NewResponseController(w)
-	limited := controller.SetReadDeadline(time.Now().Add(h.config.bodyTimeout)) == nil
+	// Where deadlines are not supported, the server's own have to do. The server
+	// lifts this one when it has seen the end of the body.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.config.bodyTimeout))
 	body, err := readAll(http.MaxBytesReader(w, r.Body, maxBody), r.ContentLength)
-	if limited && err == nil {
-		// What is read from now on is only whether the caller is still there.
-		err = controller.SetReadDeadline(time.Time{})
-	}
 	if err == nil {
 		return body, nil
 	}

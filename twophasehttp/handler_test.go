@@ -273,6 +273,32 @@ func TestABodyWithoutALengthIsBoundedToo(t *testing.T) {
 	}
 }
 
+// endless is a stream, and how much of it was read.
+type endless struct{ read int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	e.read += len(p)
+	return len(p), nil
+}
+
+func TestMemoryIsBoundedWhateverIsSent(t *testing.T) {
+	t.Parallel()
+	const bound = 2 << 20 // buffers grow ahead of what they hold
+	var sent, answered endless
+	r := request(t, http.MethodPut, onePath, "{}")
+	r.Body, r.ContentLength = io.NopCloser(&sent), -1
+	requireProblem(t, ask(newHandler(t, &stub{}), r), 413, "invalid", "more than")
+	assert.Less(t, sent.read, bound, "of a request")
+	client := newClient(t, "http://store/", twophasehttp.WithRoundTripper(roundTrip(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(&answered)}, nil
+	})))
+	require.ErrorContains(t, client.Assign(t.Context(), oneKey), "the body has more than")
+	assert.Less(t, answered.read, bound, "of a reply")
+}
+
 func TestThePayloadArrivesCompactAndOtherwiseAsItIs(t *testing.T) {
 	t.Parallel()
 	for sent, want := range map[string]json.RawMessage{

@@ -65,26 +65,38 @@ func (o *openAPI) follow(value any) any {
 
 // validate checks a value against a schema of the document.
 func (o *openAPI) validate(schema any, value any) error {
-	rooted := map[string]any{"allOf": []any{schema}, "$defs": o.at(o.document, "components", "schemas")}
-	text, err := json.Marshal(rooted)
+	resolved, err := o.resolve(schema)
 	if err != nil {
 		return err
 	}
-	text = bytes.ReplaceAll(text, []byte("#/components/schemas/"), []byte("#/$defs/"))
+	return resolved.Validate(value)
+}
+
+// resolve makes a schema one that can be used, with those that it refers to.
+func (o *openAPI) resolve(schema any) (*jsonschema.Resolved, error) {
+	name, err := json.Marshal(schema)
+	if err != nil {
+		return nil, err
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	resolved, ok := o.schemas[string(text)]
-	if !ok {
-		var parsed jsonschema.Schema
-		if err := json.Unmarshal(text, &parsed); err != nil {
-			return err
-		}
-		if resolved, err = parsed.Resolve(nil); err != nil {
-			return err
-		}
-		o.schemas[string(text)] = resolved
+	if resolved, ok := o.schemas[string(name)]; ok {
+		return resolved, nil
 	}
-	return resolved.Validate(value)
+	text, err := json.Marshal(map[string]any{
+		"allOf": []any{schema}, "$defs": o.at(o.document, "components", "schemas"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	text = bytes.ReplaceAll(text, []byte("#/components/schemas/"), []byte("#/$defs/"))
+	var parsed jsonschema.Schema
+	if err := json.Unmarshal(text, &parsed); err != nil {
+		return nil, err
+	}
+	resolved, err := parsed.Resolve(nil)
+	o.schemas[string(name)] = resolved
+	return resolved, err
 }
 
 func (o *openAPI) validateJSON(schema any, text []byte) error {

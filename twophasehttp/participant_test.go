@@ -1,7 +1,6 @@
 package twophasehttp_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,6 +32,15 @@ func reply(status int, body string, headers ...string) *http.Response {
 	}
 	return resp
 }
+
+// canned is a reply that is given whenever it is asked for.
+type canned struct {
+	status  int
+	body    string
+	headers []string
+}
+
+func can(status int, body string, headers ...string) canned { return canned{status, body, headers} }
 
 // replying returns a client of a service that always gives the same reply.
 func replying(t testing.TB, status int, body string, headers ...string) *twophasehttp.Participant {
@@ -171,43 +179,37 @@ func TestASuccessIsReadInFull(t *testing.T) {
 func TestWhatIsNoSuccessIsTransient(t *testing.T) {
 	t.Parallel()
 	const good = `{"state":"reserved","resources":["packet-1"],"time_left_ms":1999}`
-	for name, answer := range map[string]*http.Response{
-		"no body":                      reply(200, ""),
-		"no content":                   reply(204, ""),
-		"a proxy's page":               reply(200, "<html>Welcome</html>", "Content-Type", "text/html"),
-		"half a reply":                 reply(200, good[:40]),
-		"two replies":                  reply(200, good+good),
-		"an empty object":              reply(200, `{}`),
-		"null":                         reply(200, `null`),
-		"a state of null":              reply(200, `{"state":null}`),
-		"a state in other letters":     reply(200, `{"State":"assigned","state2":"released"}`),
-		"a state given twice":          reply(200, `{"state":"assigned","state":"released","resources":[]}`),
-		"a state that nobody asked":    reply(200, `{"state":"expired"}`),
-		"a state of nothing":           reply(200, `{"state":"none"}`),
-		"a reply that never ends":      reply(200, `{"state":"`+strings.Repeat("x", 1<<20)),
-		"a reply to another call":      reply(200, `{"state":"assigned","resources":[]}`, "Idempotency-Key", `"order-2/store"`),
-		"a redirect":                   reply(301, "", "Location", "http://elsewhere/"),
-		"a redirect without a place":   reply(307, ""),
-		"a redirect with a success":    reply(303, good, "Location", "http://elsewhere/"),
-		"not modified":                 reply(304, ""),
-		"no permission":                reply(403, ""),
-		"a path that does not exist":   reply(404, "404 page not found"),
-		"a proxy without a service":    reply(502, "<html>"),
-		"a success with a bad status":  reply(500, good),
-		"a problem with a good status": reply(200, `{"type":"about:blank","status":409,"reason":"refused"}`, "Content-Type", "application/problem+json"),
-		"a reason in another format":   reply(400, `{"reason":"refused"}`, "Content-Type", "text/html"),
-		"a reason nobody knows":        reply(404, `{"reason":"sold out"}`, "Content-Type", "application/problem+json"),
-		"a conflict for the moment":    reply(409, `busy`, "Retry-After", "1"),
+	for name, answer := range map[string]canned{
+		"no body":                      can(200, ""),
+		"no content":                   can(204, ""),
+		"a proxy's page":               can(200, "<html>Welcome</html>", "Content-Type", "text/html"),
+		"half a reply":                 can(200, good[:40]),
+		"two replies":                  can(200, good+good),
+		"an empty object":              can(200, `{}`),
+		"null":                         can(200, `null`),
+		"a state of null":              can(200, `{"state":null}`),
+		"a state in other letters":     can(200, `{"State":"assigned","state2":"released"}`),
+		"a state given twice":          can(200, `{"state":"assigned","state":"released","resources":[]}`),
+		"a state that nobody asked":    can(200, `{"state":"expired"}`),
+		"a state of nothing":           can(200, `{"state":"none"}`),
+		"a reply that never ends":      can(200, `{"state":"`+strings.Repeat("x", 1<<20)),
+		"a reply to another call":      can(200, `{"state":"assigned","resources":[]}`, "Idempotency-Key", `"order-2/store"`),
+		"a redirect":                   can(301, "", "Location", "http://elsewhere/"),
+		"a redirect without a place":   can(307, ""),
+		"a redirect with a success":    can(303, good, "Location", "http://elsewhere/"),
+		"not modified":                 can(304, ""),
+		"no permission":                can(403, ""),
+		"a path that does not exist":   can(404, "404 page not found"),
+		"a proxy without a service":    can(502, "<html>"),
+		"a success with a bad status":  can(500, good),
+		"a problem with a good status": can(200, `{"type":"about:blank","status":409,"reason":"refused"}`, "Content-Type", "application/problem+json"),
+		"a reason in another format":   can(400, `{"reason":"refused"}`, "Content-Type", "text/html"),
+		"a reason nobody knows":        can(404, `{"reason":"sold out"}`, "Content-Type", "application/problem+json"),
+		"a conflict for the moment":    can(409, `busy`, "Retry-After", "1"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			body, err := io.ReadAll(answer.Body)
-			require.NoError(t, err)
-			client := newClient(t, "http://store", twophasehttp.WithRoundTripper(roundTrip(func(*http.Request) (*http.Response, error) {
-				again := *answer
-				again.Body = io.NopCloser(bytes.NewReader(body))
-				return &again, nil
-			})))
+			client := replying(t, answer.status, answer.body, answer.headers...)
 			for call, do := range calling {
 				err := do(t.Context(), client)
 				require.Error(t, err, call)
@@ -296,37 +298,35 @@ func TestTheReasonDecidesAndTheStatusIsTheFallback(t *testing.T) {
 func TestTheMessageOfAnErrorIsThatOfTheService(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
-		resp *http.Response
-		want string
+		reply canned
+		want  string
 	}{
 		{
-			reply(409, `{"reason":"refused","detail":"refused: no dosa left"}`, "Content-Type", "application/problem+json"),
+			can(409, `{"reason":"refused","detail":"refused: no dosa left"}`, "Content-Type", "application/problem+json"),
 			"twophasehttp: assign order-1/store: refused: no dosa left",
 		},
 		{
-			reply(409, `{"reason":"refused","detail":"no dosa left"}`, "Content-Type", "application/json"),
+			can(409, `{"reason":"refused","detail":"no dosa left"}`, "Content-Type", "application/json"),
 			"twophasehttp: assign order-1/store: refused: no dosa left",
 		},
 		{
-			reply(503, `{"reason":"timeout","detail":"database\nis \u0000away"}`, "Content-Type", "application/problem+json; charset=utf-8"),
+			can(503, `{"reason":"timeout","detail":"database\nis \u0000away"}`, "Content-Type", "application/problem+json; charset=utf-8"),
 			"twophasehttp: assign order-1/store: 503 Service Unavailable: database is  away",
 		},
 		{
-			reply(502, `<html>`, "Content-Type", "text/html"),
+			can(502, `<html>`, "Content-Type", "text/html"),
 			"twophasehttp: assign order-1/store: 502 Bad Gateway",
 		},
 		{
-			reply(301, ``, "Location", "https://elsewhere/"),
+			can(301, ``, "Location", "https://elsewhere/"),
 			"twophasehttp: assign order-1/store: 301 Moved Permanently: not followed to https://elsewhere/: make that the base URL if it is right",
 		},
 		{
-			reply(200, `{"state":"reserved"}`),
+			can(200, `{"state":"reserved"}`),
 			`twophasehttp: assign order-1/store: reply 200 is no success: the state is "reserved"`,
 		},
 	} {
-		client := newClient(t, "http://store", twophasehttp.WithRoundTripper(roundTrip(func(*http.Request) (*http.Response, error) {
-			return tc.resp, nil
-		})))
+		client := replying(t, tc.reply.status, tc.reply.body, tc.reply.headers...)
 		assert.EqualError(t, client.Assign(t.Context(), oneKey), tc.want)
 	}
 }
@@ -392,11 +392,11 @@ func TestAFaultOfTheNetworkIsTransient(t *testing.T) {
 	for name, rt := range map[string]roundTrip{
 		"before the reply": func(*http.Request) (*http.Response, error) { return nil, cut },
 		"in the reply": func(*http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 200, Body: io.NopCloser(io.MultiReader(
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(io.MultiReader(
 				strings.NewReader(`{"state":"assigned","resources":[]}`), broken{cut}))}, nil
 		},
 		"in the reply that is an error": func(*http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 409, Body: io.NopCloser(broken{cut})}, nil
+			return &http.Response{StatusCode: http.StatusConflict, Body: io.NopCloser(broken{cut})}, nil
 		},
 	} {
 		client := newClient(t, "http://store", twophasehttp.WithRoundTripper(rt))
@@ -432,41 +432,6 @@ func TestWhatCannotBeSentIsNot(t *testing.T) {
 		require.ErrorIs(t, err, twophase.ErrInvalid)
 		assert.False(t, twophase.IsFinal(err), "a Release is repeated until somebody mends it")
 	}
-}
-
-func TestLookupTellsWhatIsOnRecord(t *testing.T) {
-	t.Parallel()
-	p := newPool(t, 2)
-	client := newClient(t, serve(t, newHandler(t, p)))
-	look := func(key twophase.Key) (twophasehttp.Holding, bool) {
-		h, found, err := client.Lookup(t.Context(), key)
-		require.NoError(t, err)
-		return h, found
-	}
-	_, found := look(oneKey)
-	assert.False(t, found)
-	_, err := client.Reserve(t.Context(), twophase.Request{Key: oneKey, Payload: json.RawMessage(`{"kind":"masala dosa"}`), Hold: time.Hour})
-	require.NoError(t, err)
-	h, found := look(oneKey)
-	require.True(t, found)
-	assert.Equal(t, twophase.EntryReserved, h.State)
-	assert.Equal(t, []string{"packet-1"}, h.Reservation.Resources)
-	assert.InDelta(t, time.Hour, h.Reservation.TimeLeft, float64(time.Minute))
-	require.NoError(t, client.Assign(t.Context(), oneKey))
-	h, _ = look(oneKey)
-	assert.Equal(t, twophasehttp.Holding{
-		State: twophase.EntryAssigned, Reservation: twophase.Reservation{Resources: []string{"packet-1"}, Assigned: true},
-	}, h)
-	require.NoError(t, client.Release(t.Context(), oneKey))
-	h, _ = look(oneKey)
-	assert.Equal(t, twophasehttp.Holding{State: twophase.EntryReleased}, h)
-}
-
-func TestLookupOfWhatCannotTellIsAnError(t *testing.T) {
-	t.Parallel()
-	_, found, err := newClient(t, serve(t, newHandler(t, &stub{}))).Lookup(t.Context(), oneKey)
-	require.ErrorContains(t, err, "this path serves PUT, DELETE")
-	assert.False(t, found)
 }
 
 func TestAClientWithOptionsThatCannotBeRightIsRefused(t *testing.T) {

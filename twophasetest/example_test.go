@@ -25,7 +25,7 @@ func ExampleParticipantChecks() {
 			Participant: obliging{NewKitchen(check.Free)},
 			Payload:     Order{Food: "masala dosa"},
 			Different:   Order{Food: "masala dosa", Chutney: true},
-			Several:     func(n int) any { return nil },
+			Several:     func(int) any { return nil },
 		})
 		fmt.Println(err)
 		fmt.Println("otherwise", check.Why)

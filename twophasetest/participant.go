@@ -301,10 +301,10 @@ var finalErrors = []error{
 
 // nameOf returns the contract's word for a final error.
 func nameOf(final error) string {
-	switch final {
-	case twophase.ErrUnknown:
+	switch {
+	case errors.Is(final, twophase.ErrUnknown):
 		return "unknown"
-	case twophase.ErrMismatch:
+	case errors.Is(final, twophase.ErrMismatch):
 		return "mismatch"
 	}
 	return final.Error()

@@ -180,11 +180,13 @@ func assignRacesRelease(t tester, s *service) {
 func assignRacesExpiry(t tester, s *service) {
 	keys, others := numbered("order", rounds), numbered("other", rounds)
 	given := make([][]string, 2*rounds)
+	began := make([]time.Time, rounds)
 	for i, key := range keys {
+		began[i] = time.Now()
 		given[i] = s.take(t, key, s.short).Resources
 	}
 	together(2*rounds, func(i int) {
-		s.nearExpiry(i)
+		s.nearExpiry(began[i%rounds], i)
 		if i < rounds {
 			if err := s.assign(t, keys[i]); err != nil {
 				assert.ErrorIs(t, err, twophase.ErrExpired)
@@ -206,24 +208,26 @@ func assignRacesExpiry(t tester, s *service) {
 	}
 }
 
-// nearExpiry sleeps until what was taken just now for a short time runs out: a
-// little less, or a little more, in turn.
-func (s *service) nearExpiry(turn int) {
+// nearExpiry sleeps until what began to be taken then for a short time runs
+// out: a little less, or a little more, in turn.
+func (s *service) nearExpiry(began time.Time, turn int) {
 	step := time.Nanosecond
 	if !s.exact {
 		step = s.short / 50
 	}
-	s.sleep(s.short + time.Duration(turn%3-1)*step)
+	s.sleep(time.Until(began.Add(s.short)) + time.Duration(turn%3-1)*step)
 }
 
 func allRaceAtExpiry(t tester, s *service) {
 	keys := numbered("order", rounds)
-	for _, key := range keys {
+	began := make([]time.Time, rounds)
+	for i, key := range keys {
+		began[i] = time.Now()
 		s.take(t, key, s.short)
 	}
 	together(2*rounds, func(i int) {
 		key := keys[i/2]
-		s.nearExpiry(i / 2)
+		s.nearExpiry(began[i/2], i/2)
 		if i%2 == 0 {
 			assert.NoError(t, s.release(t, key))
 			return
