@@ -2,6 +2,8 @@ package twophasegrpc_test
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/seed-bcc3c603/twophase"
 	"github.com/seed-bcc3c603/twophase/twophasegrpc"
 )
 
@@ -81,6 +84,37 @@ func TestPingsAreNotHeldAgainstAClient(t *testing.T) {
 		release(t, p, time.Minute)
 		time.Sleep(25 * time.Minute) // gRPC lets go of what is idle for 30
 		assert.Zero(t, release(t, p, time.Minute))
-		assert.Equal(t, int64(1), network.dialed.Load(), "connections")
+		assert.Equal(t, int64(1), network.connects.Load(), "connections")
+	})
+}
+
+// stubborn is a participant that takes its time, whatever its context.
+type stubborn struct {
+	answering
+	asked    chan<- struct{}
+	answered *atomic.Bool
+}
+
+func (s stubborn) Assign(context.Context, twophase.Key) error {
+	close(s.asked)
+	time.Sleep(time.Minute)
+	s.answered.Store(true)
+	return nil
+}
+
+func TestStopWaitsForTheParticipant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked, answered := make(chan struct{}), new(atomic.Bool)
+		listener, dial := inMemory(t)
+		server := start(t, listener, func(server *grpc.Server) {
+			require.NoError(t, twophasegrpc.Register(server, stubborn{asked: asked, answered: answered}))
+		})
+		p := newParticipant(t, dialTarget(t, "passthrough:///network", newNetwork(dial, kind).option()))
+		var calling sync.WaitGroup
+		calling.Go(func() { assert.Equal(t, codes.Unavailable, status.Code(p.Assign(t.Context(), mine))) })
+		<-asked
+		server.Stop()
+		assert.True(t, answered.Load(), "its store may be closed now")
+		calling.Wait()
 	})
 }

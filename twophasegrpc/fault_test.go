@@ -161,7 +161,8 @@ func (c *city) settle(t *testing.T) {
 	}
 	coordinator := c.newCoordinator(t)
 	require.Eventually(t, func() bool {
-		for range c.journal.List(t.Context(), twophase.Filter{Unfinished: true}) {
+		for _, err := range c.journal.List(t.Context(), twophase.Filter{Unfinished: true}) {
+			assert.NoError(t, err)
 			return false
 		}
 		for _, s := range c.sides {

@@ -65,7 +65,7 @@ func TestTheGeneratedCodeIsOfThePluginsThatAreNamed(t *testing.T) {
 	plugins := regexp.MustCompile(`(protoc-gen-go(?:-grpc)?)@(v[0-9.]+)`).FindAllStringSubmatch(read(t, "buf.gen.yaml"), -1)
 	require.Len(t, plugins, len(generated))
 	for i, plugin := range plugins {
-		made := regexp.MustCompile(`(?m)^// [-\s]*`+plugin[1]+`\s+(v[0-9.]+)$`).FindStringSubmatch(read(t, generated[i]))
+		made := regexp.MustCompile(`(?m)^// [-\s]*` + plugin[1] + `\s+(v[0-9.]+)$`).FindStringSubmatch(read(t, generated[i]))
 		require.Len(t, made, 2, generated[i])
 		assert.Equal(t, plugin[2], made[1], "run go generate")
 	}
@@ -73,7 +73,7 @@ func TestTheGeneratedCodeIsOfThePluginsThatAreNamed(t *testing.T) {
 
 func TestTheServiceIsNamedAsInTheContract(t *testing.T) {
 	t.Parallel()
-	assert.Equal(t, twophasev1.ParticipantService_ServiceDesc.ServiceName, twophasegrpc.ServiceName)
+	assert.Equal(t, twophasegrpc.ServiceName, twophasev1.ParticipantService_ServiceDesc.ServiceName)
 }
 
 // Building buf takes minutes, so this is for those who change the contract.

@@ -21,10 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const dosa = "masala dosa"
 
-var (
-	mine   = twophase.Key{Transaction: "order-1001", Step: "store"}
-	theirs = twophase.Key{Transaction: "order-1002", Step: "store"}
-)
+var mine = twophase.Key{Transaction: "order-1001", Step: "store"}
 
 // newPool returns a pool with so many packets of masala dosa.
 func newPool(t testing.TB, free int) *pool.Pool {

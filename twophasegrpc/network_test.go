@@ -15,9 +15,9 @@ import (
 // network is what lies between a client and a server: connections that are cut
 // in the middle of whatever is being said, or fall silent without a sign.
 type network struct {
-	dialer func(context.Context) (net.Conn, error)
-	broken atomic.Int64 // connections so far
-	dialed atomic.Int64
+	dialer   func(context.Context) (net.Conn, error)
+	broken   atomic.Int64 // connections so far
+	connects atomic.Int64
 
 	mu    sync.Mutex
 	next  func() fate
@@ -42,8 +42,11 @@ func kind() fate { return fate{} }
 
 // unkind is a network on which every connection breaks, after some replies.
 func unkind(seed uint64, silent float64, slow time.Duration) func() fate {
+	var mu sync.Mutex // networks may share their fates
 	random := rand.New(rand.NewPCG(seed, 0))
 	return func() fate {
+		mu.Lock()
+		defer mu.Unlock()
 		return fate{
 			after: 1 + random.IntN(3000), silent: random.Float64() < silent,
 			slow: slow, howSlow: 0.1,
@@ -80,7 +83,7 @@ func (n *network) setDown(down bool) {
 }
 
 func (n *network) dial(ctx context.Context, _ string) (net.Conn, error) {
-	n.dialed.Add(1)
+	n.connects.Add(1)
 	n.mu.Lock()
 	fate, down := n.next(), n.down
 	n.mu.Unlock()
@@ -159,11 +162,13 @@ func (c *frailConn) breakUp() {
 	_ = c.Close()
 }
 
-// swallow reads what never arrives, until the connection is given up.
+// swallow reads what never arrives, and does not notice that the other side has
+// gone: only giving up the connection ends it.
 func (c *frailConn) swallow(err error) error {
 	buffer := make([]byte, 1024)
 	for err == nil {
 		_, err = c.Conn.Read(buffer)
 	}
+	<-c.closed
 	return err
 }

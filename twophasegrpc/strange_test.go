@@ -3,6 +3,7 @@ package twophasegrpc_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -172,4 +173,23 @@ func withDetails(t testing.TB, code codes.Code, details ...protoadapt.MessageV1)
 	s, err := status.New(code, "something").WithDetails(details...)
 	require.NoError(t, err)
 	return s.Err()
+}
+
+// lavish is a service, not of this package, whose answers are too large.
+type lavish struct {
+	twophasev1.UnimplementedParticipantServiceServer
+}
+
+func (lavish) Reserve(context.Context, *twophasev1.ReserveRequest) (*twophasev1.ReserveResponse, error) {
+	return &twophasev1.ReserveResponse{Reservation: &twophasev1.Reservation{
+		State: reserved, TimeLeft: durationpb.New(time.Minute), Resources: []string{strings.Repeat("x", 1<<20)},
+	}}, nil
+}
+
+func TestAnAnswerBeyondAllBoundsIsNotRead(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, serve(t, func(server *grpc.Server) { twophasev1.RegisterParticipantServiceServer(server, lavish{}) }))
+	_, err := newParticipant(t, conn).Reserve(t.Context(), request(mine))
+	assert.Equal(t, codes.ResourceExhausted, status.Code(err), "%v", err)
+	assert.False(t, twophase.IsFinal(err))
 }
