@@ -30,8 +30,8 @@ func (b *bench) header() {
 		fmt.Sprintf("%s, %s/%s, GOMAXPROCS %d", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0)),
 		fmt.Sprintf("%s, load average at the start %s", machine(), load()),
 		"files in " + b.place.String(),
-		fmt.Sprintf("-journals %s -callers %s -duration %v -finished %d -unfinished %d",
-			strings.Join(b.journals, ","), callers, b.duration, b.finished, b.unfinished),
+		fmt.Sprintf("-journals %s -callers %s -duration %v -finished %d -unfinished %d -ids %s",
+			strings.Join(b.journals, ","), callers, b.duration, b.finished, b.unfinished, b.ids),
 	}
 	for _, line := range lines {
 		if b.markdown {
@@ -95,7 +95,7 @@ func (b *bench) cell(ctx context.Context, s store, callers int) (subjects []*sub
 	if err != nil {
 		return nil, err
 	}
-	journal, err := placing("transactions", callers, j)
+	journal, err := placing("transactions", callers, j, b.ids)
 	if err != nil {
 		return nil, errors.Join(err, j.close())
 	}

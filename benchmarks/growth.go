@@ -24,7 +24,7 @@ func (b *bench) growth(ctx context.Context, s store) error {
 	var journals []*grown
 	for _, g := range []*grown{{name: "none", n: 0}, {name: "many", n: n}} {
 		b.say("%s: %d finished transactions on record", s.kind(), g.n)
-		if err := g.open(ctx, s, b.usual()); err != nil {
+		if err := g.open(ctx, s, b.usual(), b.ids); err != nil {
 			return errors.Join(err, closeGrown(journals))
 		}
 		journals = append(journals, g)
@@ -63,7 +63,7 @@ type grown struct {
 }
 
 // open fills and opens the journal. On an error there is nothing to close.
-func (g *grown) open(ctx context.Context, s store, callers int) error {
+func (g *grown) open(ctx context.Context, s store, callers int, order idOrder) error {
 	g.store = s
 	if err := s.fill(ctx, g.name, true, g.n); err != nil {
 		return errors.Join(err, g.remove())
@@ -81,7 +81,7 @@ func (g *grown) open(ctx context.Context, s store, callers int) error {
 		return errors.Join(err, g.remove())
 	}
 	g.journal, g.opened = j, time.Since(start)
-	if g.subject, err = placing(g.name, callers, j); err != nil {
+	if g.subject, err = placing(g.name, callers, j, order); err != nil {
 		return errors.Join(err, j.close(), g.remove())
 	}
 	return nil

@@ -192,14 +192,14 @@ func takeTurns(ctx context.Context, duration time.Duration, subjects ...*subject
 
 // placing returns the subject that matters: so many callers who run
 // transactions on a coordinator on the journal. Closing it closes both.
-func placing(name string, callers int, j *opened) (*subject, error) {
+func placing(name string, callers int, j *opened, order idOrder) (*subject, error) {
 	c, err := newCoordinator(j)
 	if err != nil {
 		return nil, err
 	}
-	ids := newIDs()
+	ids := newIDs(order)
 	run := timed(func(ctx context.Context) error {
-		_, err := c.Run(ctx, order(ids.take()))
+		_, err := c.Run(ctx, orderOf(ids.take()))
 		return err
 	})
 	return &subject{

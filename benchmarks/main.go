@@ -62,7 +62,7 @@ func measureAll(ctx context.Context, s settings, out, progress io.Writer) (err e
 	b := &bench{settings: s, place: place, out: out, progress: progress}
 	b.header()
 	for _, kind := range s.journals {
-		store, err := kinds[kind].open(ctx, place.dir)
+		store, err := kinds[kind].open(ctx, place.dir, s.ids)
 		if err != nil {
 			return fmt.Errorf("%s: %w", kind, err)
 		}

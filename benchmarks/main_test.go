@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-bcc3c603/twophase"
 	"go.uber.org/goleak"
 )
 
@@ -134,9 +137,47 @@ func TestGoalsHaveADirection(t *testing.T) {
 
 func TestIDsAreNew(t *testing.T) {
 	t.Parallel()
-	ids, seen := newIDs(), map[string]bool{}
-	for range 10_000 {
-		seen[ids.take()] = true
+	for _, order := range []idOrder{randomIDs, growingIDs} {
+		ids, seen := newIDs(order), map[string]bool{}
+		for range 10_000 {
+			seen[ids.take()] = true
+		}
+		assert.Len(t, seen, 10_000, order)
 	}
-	assert.Len(t, seen, 10_000)
+}
+
+func TestGrowingIDsComeEachAfterTheLast(t *testing.T) {
+	t.Parallel()
+	ids, last := newIDs(growingIDs), ""
+	for range 100 {
+		next := ids.take()
+		require.Greater(t, next, last)
+		last = next
+	}
+	require.Greater(t, last, fmt.Sprintf("order-%016x", maxRows), "after all that a journal is filled with")
+}
+
+func TestJournalsAreFilledInEitherOrderOfIDs(t *testing.T) {
+	for name, kind := range kinds {
+		for _, order := range []idOrder{randomIDs, growingIDs} {
+			t.Run(name+" "+string(order), func(t *testing.T) {
+				dir := t.TempDir()
+				letOthersIn(t, dir)
+				s, err := kind.open(t.Context(), dir, order)
+				require.NoError(t, err)
+				defer func() { assert.NoError(t, s.Close()) }()
+				require.NoError(t, s.fill(t.Context(), "filled", true, 20))
+				j, err := s.open(t.Context(), "filled")
+				require.NoError(t, err)
+				defer func() { assert.NoError(t, j.close()) }()
+				n := 0
+				for record, err := range j.List(t.Context(), twophase.Filter{}) {
+					require.NoError(t, err)
+					assert.Equal(t, twophase.StateAssigned, record.State)
+					n++
+				}
+				assert.Equal(t, 20, n)
+			})
+		}
+	}
 }

@@ -40,7 +40,7 @@ func (m *memory) open(_ context.Context, name string) (*opened, error) {
 }
 
 func (m *memory) fill(ctx context.Context, name string, finished bool, n int) error {
-	ids := newIDs()
+	ids := newIDs(randomIDs)
 	for range n {
 		if err := leave(ctx, m.journal(name), ids.take(), finished); err != nil {
 			return err

@@ -21,6 +21,7 @@ import (
 // syncs to the same disk.
 type postgresStore struct {
 	dir     string
+	ids     idOrder
 	cluster *pgtest.Cluster
 	admin   *pgxpool.Pool
 	version string
@@ -36,12 +37,12 @@ const (
 	spareConns   = 8 // of the server: for superusers and autovacuum
 )
 
-func newPostgres(ctx context.Context, dir string) (*postgresStore, error) {
+func newPostgres(ctx context.Context, dir string, order idOrder) (*postgresStore, error) {
 	cluster, err := startIn(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	s := &postgresStore{dir: dir, cluster: cluster, urls: map[string]string{}}
+	s := &postgresStore{dir: dir, ids: order, cluster: cluster, urls: map[string]string{}}
 	if s.admin, err = openPool(ctx, cluster.URL("postgres"), adminConns, nil); err != nil {
 		return nil, errors.Join(err, cluster.Stop())
 	}
@@ -146,7 +147,7 @@ func (s *postgresStore) fill(ctx context.Context, name string, finished bool, n 
 	if err != nil {
 		return err
 	}
-	template := newIDs().take()
+	template := newIDs(s.ids).take()
 	if err := errors.Join(leave(ctx, j, template, finished), j.close()); err != nil {
 		return err
 	}
@@ -163,11 +164,17 @@ func (s *postgresStore) fill(ctx context.Context, name string, finished bool, n 
 		return err
 	}
 	names := strings.Join(columns.names, ", ")
+	suffix := func(before int) string {
+		if s.ids == growingIDs {
+			return fmt.Sprintf("lpad(to_hex(%d + i), 16, '0')", before)
+		}
+		return "substr(md5(random()::text || i), 1, 16)"
+	}
 	for left := n - 1; left > 0; left -= fillStep {
 		_, err := pool.Exec(ctx, fmt.Sprintf(`INSERT INTO twophase_transactions (id, %[1]s)
-			SELECT 'order-' || substr(md5(random()::text || i), 1, 16), %[1]s
+			SELECT 'order-' || %[3]s, %[1]s
 			FROM twophase_transactions, generate_series(1, %[2]d) AS i WHERE id = $1`,
-			names, min(left, fillStep)), template)
+			names, min(left, fillStep), suffix(n-left)), template)
 		if err != nil {
 			return err
 		}
@@ -244,7 +251,7 @@ func (s *postgresStore) singles(ctx context.Context, callers int) (*subject, err
 	if err != nil {
 		return nil, err
 	}
-	ids := newIDs()
+	ids := newIDs(s.ids)
 	pair := func(ctx context.Context) (int, time.Duration, error) {
 		start := time.Now()
 		for range 2 {
@@ -282,7 +289,7 @@ func (s *postgresStore) singleInsert(ctx context.Context, conns int) (i *singleI
 	if err != nil {
 		return nil, err
 	}
-	template := newIDs().take()
+	template := newIDs(s.ids).take()
 	if err := errors.Join(leave(ctx, j, template, false), j.close()); err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ type settings struct {
 	duration   time.Duration
 	finished   int
 	unfinished int
+	ids        idOrder
 	dir        string
 	markdown   bool
 }
@@ -32,7 +33,7 @@ const (
 // be right.
 func parse(args []string, errs io.Writer) (settings, error) {
 	var s settings
-	var journals, callers string
+	var journals, callers, ids string
 	flags := flag.NewFlagSet("benchmarks", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // the caller prints the error, once
 	flags.StringVar(&journals, "journals", strings.Join(kindNames(), ","), "the journals to measure")
@@ -40,6 +41,7 @@ func parse(args []string, errs io.Writer) (settings, error) {
 	flags.DurationVar(&s.duration, "duration", 3*time.Second, "how long each series of a cell is measured")
 	flags.IntVar(&s.finished, "finished", 100_000, "how many finished transactions are on record before the rate is measured again; 0 leaves that out")
 	flags.IntVar(&s.unfinished, "unfinished", 100_000, "how many unfinished transactions are recovered; 0 leaves that out")
+	flags.StringVar(&ids, "ids", string(randomIDs), "the order of the transactions' ids: random, the worst that an index can be given, or growing")
 	flags.StringVar(&s.dir, "dir", "", "where to keep files while measuring: a directory on the disk to measure (default: the system's for temporary files)")
 	flags.BoolVar(&s.markdown, "markdown", false, "print tables of Markdown")
 	if err := flags.Parse(args); err != nil {
@@ -59,6 +61,7 @@ func parse(args []string, errs io.Writer) (settings, error) {
 	if s.callers, err = parseCallers(callers); err != nil {
 		return settings{}, err
 	}
+	s.ids = idOrder(ids)
 	return s, s.check()
 }
 
@@ -73,6 +76,9 @@ func (s *settings) check() error {
 		if n.value < 0 || n.value > maxRows {
 			return fmt.Errorf("%s %d: it must be 0 to %d", n.flag, n.value, maxRows)
 		}
+	}
+	if s.ids != randomIDs && s.ids != growingIDs {
+		return fmt.Errorf("-ids %q: give %s or %s", s.ids, randomIDs, growingIDs)
 	}
 	if s.dir == "" {
 		return nil

@@ -17,7 +17,7 @@ func TestFlagsAreOptional(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, settings{
 		journals: []string{"memory", "sqlite", "postgres"}, callers: []int{1, 16, 64, 256, 1024},
-		duration: 3 * time.Second, finished: 100_000, unfinished: 100_000,
+		duration: 3 * time.Second, finished: 100_000, unfinished: 100_000, ids: randomIDs,
 	}, s)
 }
 
@@ -26,12 +26,12 @@ func TestFlagsAreTaken(t *testing.T) {
 	dir := t.TempDir()
 	s, err := parse([]string{
 		"-journals", "sqlite, memory", "-callers", "2, 4", "-duration", "1s",
-		"-finished", "0", "-unfinished", "5", "-dir", dir, "-markdown",
+		"-finished", "0", "-unfinished", "5", "-dir", dir, "-markdown", "-ids", "growing",
 	}, nil)
 	require.NoError(t, err)
 	assert.Equal(t, settings{
 		journals: []string{"sqlite", "memory"}, callers: []int{2, 4},
-		duration: time.Second, unfinished: 5, dir: dir, markdown: true,
+		duration: time.Second, unfinished: 5, dir: dir, markdown: true, ids: growingIDs,
 	}, s)
 }
 
@@ -53,6 +53,7 @@ func TestBadFlagsAreRefusedWithWhatWouldBeRight(t *testing.T) {
 		"-unfinished=100000001":     "-unfinished 100000001: it must be 0 to",
 		"-dir=/there/is/no/such":    "-dir: stat /there/is/no/such",
 		"-dir=" + file:              "it is not a directory",
+		"-ids=none":                 `-ids "none": give random or growing`,
 		"-colour":                   "flag provided but not defined: -colour",
 		"-duration=1s now, please!": `unexpected argument "now,"`,
 	} {

@@ -19,7 +19,10 @@ import (
 )
 
 // sqliteStore keeps journals in files of a directory.
-type sqliteStore struct{ dir string }
+type sqliteStore struct {
+	dir string
+	ids idOrder
+}
 
 // sqliteCommits counts the commits of all connections of this process.
 var sqliteCommits atomic.Int64
@@ -36,9 +39,9 @@ var countSQLiteCommits = sync.OnceFunc(func() {
 	})
 })
 
-func newSQLite(dir string) *sqliteStore {
+func newSQLite(dir string, order idOrder) *sqliteStore {
 	countSQLiteCommits()
-	return &sqliteStore{dir: dir}
+	return &sqliteStore{dir: dir, ids: order}
 }
 
 func (*sqliteStore) kind() string { return "sqlite" }
@@ -118,7 +121,7 @@ func (s *sqliteStore) fill(ctx context.Context, name string, finished bool, n in
 	if err != nil {
 		return err
 	}
-	template := newIDs().take()
+	template := newIDs(s.ids).take()
 	if err := errors.Join(leave(ctx, j, template, finished), j.Close()); err != nil {
 		return err
 	}
@@ -134,13 +137,19 @@ func (s *sqliteStore) fill(ctx context.Context, name string, finished bool, n in
 	if err != nil {
 		return err
 	}
+	suffix := func(before int) string {
+		if s.ids == growingIDs {
+			return fmt.Sprintf("printf('%%016x', %d + i)", before)
+		}
+		return "lower(hex(randomblob(8)))"
+	}
 	for left := n - 1; left > 0; left -= fillStep {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		err := c.Exec(fmt.Sprintf(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
-			INSERT INTO transactions (id, %[2]s) SELECT 'order-' || lower(hex(randomblob(8))), %[2]s
-			FROM n CROSS JOIN (SELECT * FROM transactions WHERE id = '%[3]s')`, min(left, fillStep), columns, template))
+			INSERT INTO transactions (id, %[2]s) SELECT 'order-' || %[4]s, %[2]s
+			FROM n CROSS JOIN (SELECT * FROM transactions WHERE id = '%[3]s')`, min(left, fillStep), columns, template, suffix(n-left)))
 		if err != nil {
 			return err
 		}
@@ -218,13 +227,13 @@ const bareName = "bare"
 
 // bare makes a journal's file, and opens it without the journal.
 func (s *sqliteStore) bare(ctx context.Context, batch func() float64) (b *bareSQLite, err error) {
-	b = &bareSQLite{store: s, batch: batch, ids: newIDs()}
+	b = &bareSQLite{store: s, batch: batch, ids: newIDs(s.ids)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())
 		}
 	}()
-	if b.steps, b.reservations, err = s.stored(ctx); err != nil {
+	if b.steps, b.reservations, err = s.stored(ctx, b.ids.take()); err != nil {
 		return b, err
 	}
 	if b.conn, err = sqlite3.OpenFlags(s.path(bareName), sqlite3.OPEN_READWRITE); err != nil {
@@ -247,12 +256,12 @@ func (s *sqliteStore) bare(ctx context.Context, batch func() float64) (b *bareSQ
 }
 
 // stored has the journal write one order, and returns the JSON that it stored.
-func (s *sqliteStore) stored(ctx context.Context) (steps, reservations []byte, err error) {
+func (s *sqliteStore) stored(ctx context.Context, id string) (steps, reservations []byte, err error) {
 	j, err := sqlite.Open(ctx, s.path(bareName))
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := errors.Join(leave(ctx, j, newIDs().take(), true), j.Close()); err != nil {
+	if err := errors.Join(leave(ctx, j, id, true), j.Close()); err != nil {
 		return nil, nil, err
 	}
 	c, err := sqlite3.OpenFlags(s.path(bareName), sqlite3.OPEN_READONLY)

@@ -38,7 +38,7 @@ func plain(sql string) string {
 
 func TestBaselineRunsTheStatementsOfTheJournal(t *testing.T) {
 	run := traced()
-	s := newSQLite(t.TempDir())
+	s := newSQLite(t.TempDir(), randomIDs)
 	j, err := s.open(t.Context(), "journal")
 	require.NoError(t, err)
 	require.NoError(t, leave(t.Context(), j, "order-1", true))
@@ -69,7 +69,7 @@ func TestBaselineCommitsAsManyAtATimeAsTheJournal(t *testing.T) {
 		"half of a batch inserts, half updates": {40, []int{0, 20, 20}, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSQLite(t.TempDir())
+			s := newSQLite(t.TempDir(), randomIDs)
 			b, err := s.bare(t.Context(), func() float64 { return test.batch })
 			require.NoError(t, err)
 			before := sqliteCommits.Load()

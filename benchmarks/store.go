@@ -34,11 +34,13 @@ type store interface {
 // kinds are the journals that can be measured.
 var kinds = map[string]struct {
 	place int // in the tables
-	open  func(ctx context.Context, dir string) (store, error)
+	open  func(ctx context.Context, dir string, order idOrder) (store, error)
 }{
-	"memory":   {1, func(context.Context, string) (store, error) { return newMemory(), nil }},
-	"sqlite":   {2, func(_ context.Context, dir string) (store, error) { return newSQLite(dir), nil }},
-	"postgres": {3, func(ctx context.Context, dir string) (store, error) { return newPostgres(ctx, dir) }},
+	"memory": {1, func(context.Context, string, idOrder) (store, error) { return newMemory(), nil }},
+	"sqlite": {2, func(_ context.Context, dir string, order idOrder) (store, error) { return newSQLite(dir, order), nil }},
+	"postgres": {3, func(ctx context.Context, dir string, order idOrder) (store, error) {
+		return newPostgres(ctx, dir, order)
+	}},
 }
 
 func kindNames() []string {
@@ -73,18 +75,40 @@ func (s spent) minus(before spent) spent {
 	return spent{s.commits - before.commits, s.bytes - before.bytes}
 }
 
-// ids gives out ids as callers would choose them: each new, in no order.
-type ids struct{ next atomic.Uint64 }
+// idOrder is how the ids of transactions follow one another.
+type idOrder string
 
-func newIDs() *ids {
-	i := &ids{}
-	i.next.Store(rand.Uint64())
+const (
+	// randomIDs are in no order: the worst that an index can be given.
+	randomIDs idOrder = "random"
+	// growingIDs come each after the last, like numbers and UUIDs of version 7.
+	growingIDs idOrder = "growing"
+)
+
+// ids gives out ids as callers would choose them, each new.
+type ids struct {
+	order idOrder
+	next  atomic.Uint64
+}
+
+// newIDs returns ids of their own; growing ones come after all that were given
+// out before, and after all that a journal is filled with.
+func newIDs(order idOrder) *ids {
+	i := &ids{order: order}
+	if order == growingIDs {
+		i.next.Store(uint64(time.Now().UnixNano()))
+	} else {
+		i.next.Store(rand.Uint64())
+	}
 	return i
 }
 
 // take returns the next id. The finaliser of splitmix64 maps no two numbers to
 // one.
 func (i *ids) take() string {
+	if i.order == growingIDs {
+		return fmt.Sprintf("order-%016x", i.next.Add(1))
+	}
 	x := i.next.Add(0x9e3779b97f4a7c15)
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
@@ -97,7 +121,7 @@ var (
 	agentWanted  = json.RawMessage(`{"area":"Indiranagar"}`)
 )
 
-func order(id string) twophase.Transaction {
+func orderOf(id string) twophase.Transaction {
 	return twophase.Transaction{ID: id, Steps: []twophase.Step{
 		{Participant: "store", Payload: packetWanted},
 		{Participant: "delivery", Payload: agentWanted},

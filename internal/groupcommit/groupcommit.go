@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Group commits the writes of many callers together. It is safe for concurrent
@@ -19,14 +20,17 @@ type Group[W any] struct {
 	commit  func(ctx context.Context, batch []W) error
 	options Options
 
-	mu     sync.Mutex
-	queue  []*write[W]
-	busy   int // commits under way
-	closed bool
-	turn   sync.Cond // there may be something to commit, or the group is closed
+	mu      sync.Mutex
+	queue   []*write[W]
+	batches [][]*write[W] // each worker's, while it commits them
+	busy    int           // commits under way
+	closed  bool
+	turn    sync.Cond   // there may be something to commit, or the group is closed
+	looker  *time.Timer // calls look; nil while nobody waits
 
-	committing sync.WaitGroup // workers, and callers who commit alone
-	writes     sync.Pool      // of *write[W] that nobody refers to
+	working sync.WaitGroup // workers, and callers who commit alone
+	looking sync.WaitGroup // the look that is due
+	writes  sync.Pool      // of *write[W] that nobody refers to
 }
 
 // Options bound a group. What is zero or less has a default.
@@ -74,23 +78,26 @@ var (
 func New[W any](commit func(ctx context.Context, batch []W) error, options Options) *Group[W] {
 	g := &Group[W]{commit: commit, options: options.withDefaults()}
 	g.turn.L = &g.mu
-	g.writes.New = func() any { return &write[W]{done: make(chan error, 1)} }
-	for range g.options.Parallel {
-		g.committing.Go(g.work)
+	g.writes.New = func() any { return &write[W]{answer: make(chan error, 1)} }
+	g.batches = make([][]*write[W], g.options.Parallel)
+	for i := range g.batches {
+		g.working.Go(func() { g.work(i) })
 	}
 	return g
 }
 
 // write is what one caller has queued.
 type write[W any] struct {
-	value W
-	done  chan error // has the commit's error, once
+	value  W
+	ctx    context.Context
+	answer chan error // has the commit's error, or that of ctx
+	left   bool       // ctx ended during the commit: only its worker still has it
 }
 
 // Do commits w and returns the error of its commit. If ctx ends before the
 // commit has begun, w is withdrawn: [ErrWithdrawn]. If it ends later, what
 // happened is open. Alone, the commit heeds ctx as it may; among others, Do
-// returns the context's error at once and the commit goes on, so the caller must
+// returns the context's error soon and the commit goes on, so the caller must
 // not touch what w refers to any more.
 func (g *Group[W]) Do(ctx context.Context, w W) error {
 	if err := ctx.Err(); err != nil {
@@ -99,24 +106,14 @@ func (g *Group[W]) Do(ctx context.Context, w W) error {
 	if g.isAlone() {
 		return g.commitAlone(ctx, w)
 	}
-	own, err := g.enqueue(w)
+	own, err := g.enqueue(ctx, w)
 	if err != nil {
 		return err
 	}
-	select {
-	case err = <-own.done:
-	case <-ctx.Done():
-		if g.withdraw(own) {
-			err = withdrawn(ctx.Err())
-			break
-		}
-		select {
-		case err = <-own.done:
-		default:
-			return ctx.Err() // the worker still has it: it is not reused
-		}
+	err = <-own.answer
+	if !own.left {
+		g.recycle(own)
 	}
-	g.recycle(own)
 	return err
 }
 
@@ -127,7 +124,13 @@ func (g *Group[W]) Close() {
 	g.closed = true
 	g.mu.Unlock()
 	g.turn.Broadcast()
-	g.committing.Wait()
+	g.working.Wait()
+	g.mu.Lock()
+	if g.looker != nil && g.looker.Stop() {
+		g.looking.Done() // nobody waits any more
+	}
+	g.mu.Unlock()
+	g.looking.Wait()
 }
 
 // isAlone reports whether nobody is before a caller, who may then commit at once.
@@ -139,23 +142,26 @@ func (g *Group[W]) isAlone() bool {
 		return false
 	}
 	g.busy++
-	g.committing.Add(1)
+	g.working.Add(1)
 	return true
 }
 
 func (g *Group[W]) commitAlone(ctx context.Context, w W) error {
-	defer g.committing.Done()
+	defer g.working.Done()
 	err := g.attempt(ctx, []W{w})
 	g.mu.Lock()
 	g.busy--
+	wanted := len(g.queue) > 0 || g.closed
 	g.mu.Unlock()
-	g.turn.Signal()
+	if wanted {
+		g.turn.Signal()
+	}
 	return err
 }
 
-func (g *Group[W]) enqueue(w W) (*write[W], error) {
+func (g *Group[W]) enqueue(ctx context.Context, w W) (*write[W], error) {
 	own := g.writes.Get().(*write[W])
-	own.value = w
+	own.value, own.ctx = w, ctx
 	g.mu.Lock()
 	var err error
 	switch {
@@ -165,6 +171,7 @@ func (g *Group[W]) enqueue(w W) (*write[W], error) {
 		err = ErrFull
 	default:
 		g.queue = append(g.queue, own)
+		g.lookLater()
 	}
 	g.mu.Unlock()
 	if err != nil {
@@ -175,30 +182,59 @@ func (g *Group[W]) enqueue(w W) (*write[W], error) {
 	return own, nil
 }
 
-// withdraw takes a write out of the queue, and reports whether it was there.
-func (g *Group[W]) withdraw(own *write[W]) bool {
+// lookEvery is how soon those who wait learn that their context has ended. To ask
+// each context for its channel, and wait for that too, can cost more than the
+// write: one with a deadline makes a timer for it.
+const lookEvery = 20 * time.Millisecond
+
+// lookLater has look called, unless it is going to be. The lock is held.
+func (g *Group[W]) lookLater() {
+	if g.looker == nil {
+		g.looking.Add(1)
+		g.looker = time.AfterFunc(lookEvery, g.look)
+	}
+}
+
+// look answers those whose context has ended.
+func (g *Group[W]) look() {
+	defer g.looking.Done()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	i := slices.Index(g.queue, own)
-	if i < 0 {
-		return false
+	g.queue = slices.DeleteFunc(g.queue, func(w *write[W]) bool {
+		err := w.ctx.Err()
+		if err != nil {
+			w.answer <- withdrawn(err)
+		}
+		return err != nil
+	})
+	waiting := len(g.queue)
+	for _, batch := range g.batches {
+		waiting += len(batch)
+		for _, w := range batch {
+			if err := w.ctx.Err(); err != nil && !w.left {
+				w.left = true
+				w.answer <- err
+			}
+		}
 	}
-	g.queue = slices.Delete(g.queue, i, i+1)
-	return true
+	g.looker = nil
+	if waiting > 0 {
+		g.lookLater()
+	}
 }
 
 func (g *Group[W]) recycle(own *write[W]) {
 	var none W
-	own.value = none
+	own.value, own.ctx = none, nil
 	g.writes.Put(own)
 }
 
 // work commits batches until the group is closed and nothing is queued.
-func (g *Group[W]) work() {
+func (g *Group[W]) work(worker int) {
 	var writes []*write[W]
 	var batch []W
 	for {
-		writes = g.take(writes, len(writes) > 0)
+		writes = g.take(worker, writes)
 		if len(writes) == 0 {
 			return
 		}
@@ -207,8 +243,13 @@ func (g *Group[W]) work() {
 			batch = append(batch, w.value)
 		}
 		err := g.attempt(context.Background(), batch)
+		g.mu.Lock()
+		g.batches[worker] = nil // from now on nobody else answers them
+		g.mu.Unlock()
 		for _, w := range writes {
-			w.done <- err
+			if !w.left {
+				w.answer <- err
+			}
 		}
 		clear(batch)
 		if len(writes) > 1 {
@@ -218,9 +259,11 @@ func (g *Group[W]) work() {
 }
 
 // take waits for writes and for its turn, and returns a batch; none says that
-// there will be no more. A worker that is busy keeps its turn while there are
-// writes, so that who writes again joins a batch instead of committing alone.
-func (g *Group[W]) take(batch []*write[W], busy bool) []*write[W] {
+// there will be no more. A worker that has committed one keeps its turn while
+// there are writes, so that who writes again joins a batch instead of committing
+// alone.
+func (g *Group[W]) take(worker int, batch []*write[W]) []*write[W] {
+	busy := len(batch) > 0
 	clear(batch)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -243,6 +286,7 @@ func (g *Group[W]) take(batch []*write[W], busy bool) []*write[W] {
 	n := min(len(g.queue), g.options.MaxBatch)
 	batch = append(batch[:0], g.queue[:n]...)
 	g.queue = slices.Delete(g.queue, 0, n)
+	g.batches[worker] = batch
 	return batch
 }
 

@@ -151,6 +151,10 @@ func TestFullQueueRefuses(t *testing.T) {
 	})
 }
 
+// soon is within what Do takes to notice the end of a context, and much less than
+// a commit.
+const soon = 20 * time.Millisecond
+
 func TestQueuedWriteIsWithdrawnWhenItsContextEnds(t *testing.T) {
 	inBubble(t, Options{MaxQueue: 3}, func(t *testing.T, g *Group[int], d *disk) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -163,7 +167,7 @@ func TestQueuedWriteIsWithdrawnWhenItsContextEnds(t *testing.T) {
 		require.ErrorIs(t, err, ErrWithdrawn)
 		require.ErrorIs(t, err, ErrNotWritten)
 		require.ErrorIs(t, err, context.Canceled)
-		assert.Zero(t, time.Since(start), "it waits for no commit")
+		assert.LessOrEqual(t, time.Since(start), soon, "it waits for no commit")
 		replacement := queue(t.Context(), g, 5)
 		assert.Equal(t, []error{nil, nil, nil, nil}, append(append(first(), last()...), replacement()...))
 		assert.Equal(t, []int{1, 2, 4, 5}, d.written())
@@ -192,7 +196,7 @@ func TestContextThatEndsInFlightLeavesTheEffectOpenAndNeighboursAlone(t *testing
 		err := leaver()[0]
 		require.ErrorIs(t, err, context.Canceled)
 		require.NotErrorIs(t, err, ErrNotWritten)
-		assert.Zero(t, time.Since(start), "it waits for no commit")
+		assert.LessOrEqual(t, time.Since(start), soon, "it waits for no commit")
 		assert.Equal(t, []error{nil, nil, nil}, append(first(), neighbours()...))
 		assert.Equal(t, [][]int{{1}, {2, 3, 4}}, d.batches)
 	})
