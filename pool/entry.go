@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed-bcc3c603/twophase"
@@ -15,7 +16,8 @@ type entry struct {
 	kind      *kind       // of the resources
 	resources []*resource // what it holds, reserved or assigned
 	queue     *queue      // while it is reserved
-	finished  time.Time   // when it was released or found expired
+	consumed  []string    // what it held until that was consumed; nil if it was not
+	finished  time.Time   // when it was released, found expired, or consumed
 	place     place[entry]
 }
 
@@ -123,7 +125,7 @@ func (e *entry) free() {
 		r.holder = nil
 	}
 	e.shelve(Free)
-	e.kind, e.resources = nil, nil
+	e.kind, e.resources, e.consumed = nil, nil, nil
 }
 
 // shelve puts what e holds where resources of that state are.
@@ -133,8 +135,11 @@ func (e *entry) shelve(state State) {
 	}
 }
 
-// ids returns those of what e holds.
+// ids returns those of what e holds, or held when it was consumed.
 func (e *entry) ids() []string {
+	if e.consumed != nil {
+		return slices.Clone(e.consumed)
+	}
 	ids := make([]string, len(e.resources))
 	for i, r := range e.resources {
 		ids[i] = r.id

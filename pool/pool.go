@@ -33,8 +33,8 @@
 // # What it does not do
 //
 // The books are lost with the process. What has to outlive it belongs in a
-// database. And what is assigned stays on the books until it is released: they
-// grow with what was given away.
+// database. And what is assigned stays on the books until it is released, or
+// until the service says that it has done its work: see [Pool.Consume].
 package pool
 
 import (
@@ -54,7 +54,7 @@ type Pool struct {
 	kinds     map[string]*kind        // by name, those that have resources
 	resources map[string]*resource    // by id
 	entries   map[twophase.Key]*entry // what was ever asked, until it is forgotten
-	finished  list[entry]             // those released and expired, in that order
+	finished  list[entry]             // those released, expired and consumed, in that order
 }
 
 var _ twophase.Participant = (*Pool)(nil)

@@ -62,8 +62,8 @@ type Counts struct{ Free, Reserved, Assigned int }
 // Holding is what the pool has under a key.
 type Holding struct {
 	State twophase.EntryState
-	// Kind and Resources are what the key holds; they are empty once it is
-	// released or expired.
+	// Kind and Resources are what the key holds, or held when it was consumed;
+	// they are empty once it is released or expired.
 	Kind      string
 	Resources []string
 	// TimeLeft is how long it stays reserved. It is zero in other states.

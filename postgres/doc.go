@@ -98,9 +98,9 @@
 // A journal holds as many connections at a time as there are commits under way
 // (see [WithCommits]) and reads; it waits for them like everybody else who shares
 // the pool of connections. One of its own, of 4 to 8 connections, never has to
-// wait. A [Pool] holds one for what it takes and one for the rest, unless
-// WithCommits says otherwise, and one for each Reserve that is repeated or has a
-// filter or an order; a [Fence] one for each call.
+// wait. A [Pool] holds one for what it takes, one for what it assigns and one for
+// what it releases, unless WithCommits says otherwise, and one for each Reserve that
+// is repeated or has a filter or an order; a [Fence] one for each call.
 //
 // # Tables
 //

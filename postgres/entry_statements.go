@@ -2,13 +2,17 @@ package postgres
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
+
+	"github.com/seed-bcc3c603/twophase"
 )
 
 // entryStatements are those that pools and fences share.
 type entryStatements struct {
 	register, registered string
 	judge, tombstone     string
+	assign               string
 	expireKind, sweep    string
 	prune                string
 }
@@ -16,13 +20,14 @@ type entryStatements struct {
 func newEntryStatements(names *strings.Replacer) entryStatements {
 	named := func(sql string) string {
 		return names.Replace(strings.NewReplacer(
+			"CALL AS", strconv.Itoa(int(callAssign))+" AS", "ASSIGNED", strconv.Itoa(int(twophase.EntryAssigned)),
 			"RULES", rules, "RULE_INDEX", ruleIndex, "ORIGIN", originOf, "LOADED", loaded,
 		).Replace(sql))
 	}
 	ruled := func(sql string) string { return named(withKeys(strings.Replace(sql, "VERDICTS", verdicts, 1))) }
 	return entryStatements{
 		register: named(register), registered: named(registered),
-		judge: ruled(judge), tombstone: named(tombstone),
+		judge: ruled(judge), tombstone: named(tombstone), assign: ruled(assignQuickly),
 		expireKind: ruled(expireKind), sweep: ruled(sweep), prune: named(withKeys(pruneEntries)),
 	}
 }
@@ -48,12 +53,12 @@ const judge = `WITH locked AS MATERIALIZED (
 	) AS entry
 ), VERDICTS`
 
-// expireKind does so for what has run out of one kind, and is not being dealt with
-// by anybody else.
+// expireKind does so for what has run out of one kind since a moment, and is not being
+// dealt with by anybody else.
 const expireKind = `WITH locked AS MATERIALIZED (
 	SELECT 0 AS n, 3 AS call, 0 AS origin, LOADED FROM RESERVATIONS AS entry
 	WHERE entry.participant = $1::bigint AND entry.kind = $2::text AND entry.state = 1
-		AND entry.expires_at <= (SELECT CLOCK)
+		AND entry.expires_at > $4::timestamptz - interval '1 second' AND entry.expires_at <= (SELECT CLOCK)
 	ORDER BY entry.expires_at LIMIT $3::bigint
 	FOR UPDATE SKIP LOCKED
 ), VERDICTS`
@@ -90,7 +95,7 @@ const verdicts = `timed AS MATERIALIZED (
 	SELECT array_agg(held.id) AS ids, array_agg(key) AS keys FROM ruled, LATERAL unnest(ruled.resources) AS held (id)
 	WHERE ruled.rule >= 100
 ), freed AS (
-	UPDATE RESOURCES AS r SET transaction = NULL, step = NULL
+	UPDATE RESOURCES AS r SET transaction = NULL, step = NULL, freed = pg_current_xact_id()
 	WHERE r.participant + 0 = $1::bigint AND r.id = ANY ((SELECT ids FROM freeing)::text[])
 		AND KEY(r) = ANY ((SELECT keys FROM freeing)::text[])
 )

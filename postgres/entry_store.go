@@ -91,34 +91,12 @@ const entryPrelude = `SELECT ` + durable + `,
 // transact sends statements as one transaction in one round trip. One that was
 // undone because another was in its way is sent again; queue is then called again.
 func (s *entryStore) transact(ctx context.Context, queue func(batch *pgx.Batch)) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errNoAnswer)
 	defer cancel()
 	return retryUndone(ctx, func() error {
-		conn, err := s.db.Acquire(ctx)
-		if err != nil {
-			return err
-		}
-		defer conn.Release()
-		var batch pgx.Batch
-		batch.Queue(entryPrelude)
-		queue(&batch)
-		err = conn.SendBatch(ctx, &batch).Close()
-		if isCode(err, readOnly) || conn.Conn().IsClosed() && ctx.Err() == nil {
-			s.db.Reset() // as the journal does
-		}
+		_, err := send(ctx, s.db, entryPrelude, queue)
 		return err
 	})
-}
-
-// retryUndone repeats what failed because of others, with pauses, for as long as
-// ctx lasts.
-func retryUndone(ctx context.Context, do func() error) error {
-	for n := 0; ; n++ {
-		err := do()
-		if !undone(err) || n >= maxRetries || pause(ctx, n) != nil {
-			return err
-		}
-	}
 }
 
 // pause waits a moment, longer the more often it was called, and returns the

@@ -34,22 +34,29 @@ import (
 //
 // Calls that come at the same time share a transaction and its round trip; a call
 // alone does not wait for others. One transaction that takes is under way at a time,
-// and one that assigns and releases, unless [WithCommits] says otherwise: the more
+// one that assigns and one that releases, unless [WithCommits] says otherwise: the more
 // there are, the smaller each is, and the more often they meet. A Reserve with a filter or an order, or of more
 // than 16, is a transaction of its own. A call takes the same time however many
-// resources and reservations there are; what a filter costs depends on it and on the
+// resources and reservations there are, and a kind that is sold out is refused by a
+// look at what has been freed since it was; what a filter costs depends on it and on the
 // indexes that it has:
 //
 //	CREATE INDEX ON twophase_resources ((attributes ->> 'baked')) WHERE transaction IS NULL
+//
+// What is assigned stays on the books until it is released, or until the service says
+// that it has done its work: see [Pool.Consume].
 type Pool struct {
 	*entryStore
 	name   string
 	wanted func(twophase.Request) (Query, error)
 	taking takingStatement
 	stock  stockStatements
-	takes  *groupcommit.Group[*taking]
-	asks   *groupcommit.Group[*asked]
-	keeper *keeper
+
+	takes    *groupcommit.Group[*taking]
+	assigns  *groupcommit.Group[*asked]
+	releases *groupcommit.Group[*asked]
+	soldOut  soldOut
+	keeper   *keeper
 }
 
 var _ twophase.Participant = (*Pool)(nil)
@@ -78,22 +85,29 @@ func NewPool(ctx context.Context, db *pgxpool.Pool, name string, options ...Pool
 		taking: newTakingStatement(store.names), stock: newStockStatements(store.names),
 	}
 	p.takes = groupcommit.New(p.takeAll, groupcommit.Options{MaxBatch: maxBatch, Parallel: c.commits})
-	p.asks = groupcommit.New(p.answerAll, groupcommit.Options{MaxBatch: maxBatch, Parallel: c.commits})
+	p.assigns = groupcommit.New(p.assignAll, groupcommit.Options{MaxBatch: maxBatch, Parallel: c.commits})
+	p.releases = groupcommit.New(p.answerAll, groupcommit.Options{MaxBatch: maxBatch, Parallel: c.commits})
 	if !c.withoutBackground {
 		p.keeper = startKeeper(p.Sweep, p.Prune, c.logger.With(slog.String("participant", name)))
 	}
 	return p, nil
 }
 
-// maxBatch is how many calls share a transaction at most.
-const maxBatch = 128
+const (
+	// maxBatch is how many calls share a transaction at most.
+	maxBatch = 128
+	// togetherMost is how often a call tries again together with others, before it
+	// waits for what they have locked.
+	togetherMost = 10
+)
 
 // Close ends what is done in the background, commits what is under way and refuses
 // what comes later. It leaves the database's pool open.
 func (p *Pool) Close() {
 	p.keeper.close()
 	p.takes.Close()
-	p.asks.Close()
+	p.assigns.Close()
+	p.releases.Close()
 }
 
 // Reserve implements [twophase.Participant]: it holds what the payload wants. The
@@ -125,7 +139,11 @@ func (p *Pool) Reserve(ctx context.Context, req twophase.Request) (twophase.Rese
 				return twophase.Reservation{}, failed(t.key, err)
 			}
 		}
-		err = p.takeAlone(ctx, t, true)
+		if n < togetherMost && t.query.plain() {
+			err = p.take(ctx, t) // together, or those who wait hold up each other
+		} else {
+			err = p.takeAlone(ctx, t, true)
+		}
 	}
 	return twophase.Reservation{}, failed(t.key, err)
 }
@@ -157,7 +175,7 @@ func (p *Pool) Assign(ctx context.Context, key twophase.Key) error {
 		return fmt.Errorf("%w: %s", twophase.ErrUnknown, key) // it was never reserved
 	}
 	a := &asked{call: callAssign, key: key}
-	if err := p.asks.Do(ctx, a); err != nil {
+	if err := p.assigns.Do(ctx, a); err != nil {
 		return failed(key, err)
 	}
 	if a.err == nil && !a.found {
@@ -173,7 +191,7 @@ func (p *Pool) Release(ctx context.Context, key twophase.Key) error {
 	}
 	for {
 		a := &asked{call: callRelease, key: key}
-		if err := p.asks.Do(ctx, a); err != nil {
+		if err := p.releases.Do(ctx, a); err != nil {
 			return failed(key, err)
 		}
 		if a.err != nil || a.found {
@@ -212,8 +230,8 @@ func (p *Pool) Sweep(ctx context.Context, limit int) (int, error) {
 	return n, nil
 }
 
-// Prune forgets keys that were released or have expired before the retention (see
-// [WithRetention]), up to limit in small steps, and returns how many it was. Unless
+// Prune forgets keys that were released, have expired or were consumed before the
+// retention (see [WithRetention]), up to limit in small steps, and returns how many it was. Unless
 // [WithoutBackground] is given it is done about every minute.
 func (p *Pool) Prune(ctx context.Context, limit int) (int, error) {
 	n, err := p.prune(ctx, limit)

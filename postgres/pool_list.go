@@ -92,19 +92,21 @@ func stateOf(e twophase.Entry) pool.State {
 // stockStatements are those about the resources of a pool.
 type stockStatements struct {
 	restock, lock, withdraw, holders, whyNot string
+	lockAssigned, consume, finish            string
 	count, kinds, lookup, list               string
 }
 
 func newStockStatements(names *strings.Replacer) stockStatements {
 	return stockStatements{
+		lockAssigned: names.Replace(lockAssigned), consume: names.Replace(consume), finish: names.Replace(finish),
 		restock: names.Replace(restock), lock: names.Replace(lockFree), withdraw: names.Replace(withdraw),
 		holders: names.Replace(holders), whyNot: names.Replace(whyNot), count: names.Replace(countKind),
 		kinds: names.Replace(listKinds), lookup: names.Replace(lookup), list: names.Replace(listResources),
 	}
 }
 
-const restock = `INSERT INTO RESOURCES (participant, id, kind, slot, attributes)
-SELECT $1::bigint, added.id, $2::text, floor(random() * 4294967296 - 2147483648)::integer, added.attributes::jsonb
+const restock = `INSERT INTO RESOURCES (participant, id, kind, slot, freed, attributes)
+SELECT $1::bigint, added.id, $2::text, floor(random() * 4294967296 - 2147483648)::integer, pg_current_xact_id(), added.attributes::jsonb
 FROM unnest($3::text[], $4::text[]) AS added (id, attributes)
 ORDER BY added.id
 ON CONFLICT DO NOTHING

@@ -462,3 +462,65 @@ func TestClosedPoolTakesNothingAndKeepsTheDatabaseOpen(t *testing.T) {
 	require.False(t, twophase.IsFinal(err))
 	require.NoError(t, db.Ping(t.Context()))
 }
+
+func TestLateMessagesOfWhatWasConsumedAreAnsweredAsBefore(t *testing.T) {
+	t.Parallel()
+	db := cluster.Pool(t)
+	p := openPool(t, db, "store", WithoutBackground())
+	require.NoError(t, p.Restock(t.Context(), dosa, "packet-1", "packet-2"))
+	given, err := reserveOne(t.Context(), p, "order-1", dosa, time.Hour)
+	require.NoError(t, err)
+	require.ErrorIs(t, p.Consume(t.Context(), orderKey("order-1")), pool.ErrNotAssigned, "it is reserved")
+	require.NoError(t, p.Assign(t.Context(), orderKey("order-1")))
+	err = p.Consume(t.Context(), orderKey("order-1"), orderKey("order-2"))
+	require.ErrorIs(t, err, pool.ErrNotAssigned)
+	require.ErrorContains(t, err, "order-2/store")
+	requireCounts(t, p, dosa, 1, 0, 1)
+	for range 2 { // it may be repeated
+		require.NoError(t, p.Consume(t.Context(), orderKey("order-1"), orderKey("order-1")))
+		requireCounts(t, p, dosa, 1, 0, 0)
+	}
+
+	require.NoError(t, p.Assign(t.Context(), orderKey("order-1")))
+	again, err := reserveOne(t.Context(), p, "order-1", dosa, time.Hour)
+	require.NoError(t, err)
+	require.True(t, again.Assigned)
+	require.Equal(t, given.Resources, again.Resources)
+	holding, _, err := p.Lookup(t.Context(), orderKey("order-1"))
+	require.NoError(t, err)
+	require.Equal(t, pool.Holding{State: twophase.EntryAssigned, Kind: dosa, Resources: given.Resources}, holding)
+
+	require.NoError(t, p.Restock(t.Context(), dosa, given.Resource()), "it may come back")
+	for _, order := range []string{"order-2", "order-3"} {
+		_, err := reserveOne(t.Context(), p, order, dosa, time.Hour)
+		require.NoError(t, err)
+		require.NoError(t, p.Assign(t.Context(), orderKey(order)))
+	}
+	require.NoError(t, p.Consume(t.Context(), orderKey("order-1")))
+	require.NoError(t, p.Release(t.Context(), orderKey("order-1")))
+	requireCounts(t, p, dosa, 0, 0, 2)
+	require.ErrorIs(t, p.Assign(t.Context(), orderKey("order-1")), twophase.ErrReleased)
+	require.ErrorIs(t, p.Consume(t.Context(), orderKey("order-1")), pool.ErrNotAssigned, "it was released")
+}
+
+func TestConsumedKeyIsPrunedAfterItsRetention(t *testing.T) {
+	t.Parallel()
+	db := cluster.Pool(t)
+	clock, set := shiftedClock(t, db)
+	p := openPool(t, db, "store", WithoutBackground(), clock)
+	require.NoError(t, p.Restock(t.Context(), dosa, "packet-1", "packet-2"))
+	for _, order := range []string{"consumed", "assigned"} {
+		_, err := reserveOne(t.Context(), p, order, dosa, time.Hour)
+		require.NoError(t, err)
+		require.NoError(t, p.Assign(t.Context(), orderKey(order)))
+	}
+	require.NoError(t, p.Consume(t.Context(), orderKey("consumed")))
+	for forgotten, shift := range []time.Duration{23 * time.Hour, 25 * time.Hour} {
+		set(shift)
+		n, err := p.Prune(t.Context(), 10)
+		require.NoError(t, err)
+		require.Equal(t, forgotten, n)
+	}
+	require.ErrorIs(t, p.Assign(t.Context(), orderKey("consumed")), twophase.ErrUnknown)
+	require.NoError(t, p.Assign(t.Context(), orderKey("assigned")))
+}

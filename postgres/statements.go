@@ -7,7 +7,7 @@ import "strings"
 // of the ids: two batches that meet lock their rows in the same order.
 type statements struct {
 	begin, decide, release, yield      string
-	decideOne                          string
+	beginOne, decideOne                string
 	read, claim, renew, list, listOpen string
 	prune                              string
 }
@@ -19,8 +19,8 @@ func newStatements(schema string) statements {
 	}
 	return statements{
 		begin: named(begin), decide: named(decide), release: named(release), yield: named(yield),
-		decideOne: named(decideOne),
-		read:      named(read), claim: named(claim), renew: named(renew), list: named(list), listOpen: named(listOpen),
+		beginOne: named(beginOne), decideOne: named(decideOne),
+		read: named(read), claim: named(claim), renew: named(renew), list: named(list), listOpen: named(listOpen),
 		prune: named(prune),
 	}
 }
@@ -35,8 +35,8 @@ const durable = `set_config('synchronous_commit', CASE current_setting('synchron
 // that is kept from when it was small scans it from end to end when it has grown.
 const prelude = `SELECT ` + durable + `, set_config('plan_cache_mode', 'force_custom_plan', true)`
 
-// preludeAlone begins a transaction of one begin, or of one decideOne. Their plans
-// are kept, for planning would take longer than doing: begin reads no table, and
+// preludeAlone begins a transaction of one beginOne, or of one decideOne. Their plans
+// are kept, for planning would take longer than doing: beginOne reads no table, and
 // decideOne goes by the index if it may not scan.
 const preludeAlone = `SELECT ` + durable + `, set_config('plan_cache_mode', 'force_generic_plan', true),
 	set_config('enable_seqscan', 'off', true)`
@@ -50,6 +50,17 @@ FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::
 		$8::text[], $9::bigint[], $10::bigint[], $11::boolean[])
 	AS a (id, version, steps, state, decision, ends_if_assigned, ends_if_releasing, owner, deadline, lease, finished),
 	(SELECT clock_timestamp() AS now) AS clock
+ON CONFLICT (id) DO NOTHING
+RETURNING id`
+
+// beginOne is begin of a record alone, whose caller feels what arrays cost the
+// server.
+const beginOne = `INSERT INTO TABLE (id, version, steps, state, decision, ends_if_assigned, ends_if_releasing,
+	owner, begun_at, deadline, leased_until, finished_at)
+SELECT $1::text, $2::bigint, $3::text, $4::bigint, $5::text, $6::boolean, $7::boolean,
+	$8::text, clock.now, clock.now + $9::bigint * interval '1 microsecond', clock.now + $10::bigint * interval '1 microsecond',
+	CASE WHEN $11::boolean THEN clock.now END
+FROM (SELECT clock_timestamp() AS now) AS clock
 ON CONFLICT (id) DO NOTHING
 RETURNING id`
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // transact sends statements as one transaction in one round trip, within the
@@ -20,7 +21,22 @@ func (j *Journal) transact(ctx context.Context, queue func(batch *pgx.Batch)) er
 func (j *Journal) transactAfter(ctx context.Context, prelude string, queue func(batch *pgx.Batch)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, j.timeout, errNoAnswer)
 	defer cancel()
-	err := j.transactOnce(ctx, prelude, queue)
+	return retryUndone(ctx, func() error {
+		sent, err := send(ctx, j.pool, prelude, queue)
+		if !sent {
+			return unavailable(err)
+		}
+		return err
+	})
+}
+
+// errNoAnswer tells our own time from that of our callers.
+var errNoAnswer = errors.New("the database does not answer")
+
+// retryUndone repeats what failed because of others, with pauses, for as long as ctx
+// lasts.
+func retryUndone(ctx context.Context, do func() error) error {
+	err := do()
 	if !undone(err) {
 		return err
 	}
@@ -28,7 +44,7 @@ func (j *Journal) transactAfter(ctx context.Context, prelude string, queue func(
 		backoff.WithInitialInterval(5*time.Millisecond), backoff.WithMaxInterval(200*time.Millisecond),
 	)
 	again := func() error {
-		if err = j.transactOnce(ctx, prelude, queue); !undone(err) {
+		if err = do(); !undone(err) {
 			return backoff.Permanent(err)
 		}
 		return err
@@ -37,9 +53,6 @@ func (j *Journal) transactAfter(ctx context.Context, prelude string, queue func(
 	return err
 }
 
-// errNoAnswer tells the journal's own time from that of its callers.
-var errNoAnswer = errors.New("the database does not answer")
-
 // maxRetries bounds how often a transaction is sent again.
 const maxRetries = 10
 
@@ -47,12 +60,12 @@ const maxRetries = 10
 // prepared statement was older than the table.
 func undone(err error) bool { return isCode(err, transactionRollback, staleStatement) }
 
-// transactOnce sends the statements. They are one transaction without BEGIN and
-// COMMIT: the server commits when it has read to the end of the batch.
-func (j *Journal) transactOnce(ctx context.Context, prelude string, queue func(batch *pgx.Batch)) error {
-	conn, err := j.pool.Acquire(ctx)
+// send sends statements, if there is a connection. They are one transaction without
+// BEGIN and COMMIT: the server commits when it has read to the end of the batch.
+func send(ctx context.Context, pool *pgxpool.Pool, prelude string, queue func(batch *pgx.Batch)) (sent bool, err error) {
+	conn, err := pool.Acquire(ctx)
 	if err != nil {
-		return unavailable(err)
+		return false, err
 	}
 	defer conn.Release()
 	var batch pgx.Batch
@@ -64,9 +77,9 @@ func (j *Journal) transactOnce(ctx context.Context, prelude string, queue func(b
 		// The server is gone, or was the primary before a fail-over. The pool's
 		// other connections are to the same one: who writes to them does not
 		// know what becomes of it, and who dials does.
-		j.pool.Reset()
+		pool.Reset()
 	}
-	return err
+	return true, err
 }
 
 // each reads all rows of columns.

@@ -194,7 +194,14 @@ func (j *Journal) rows(ctx context.Context, writes []*write) (map[string]row, er
 
 func (j *Journal) queueBegins(batch *pgx.Batch, begins []*write, written map[string]bool) {
 	n := len(begins)
-	if n == 0 {
+	switch n {
+	case 0:
+		return
+	case 1:
+		w := begins[0]
+		batch.Queue(j.sql.beginOne, w.id, int64(w.record.Version), w.json, int64(w.record.State), w.decision,
+			endsWith(w.record, twophase.StateAssigned), endsWith(w.record, twophase.StateReleasing), w.record.Owner,
+			w.record.Deadline.Microseconds(), microseconds(w.record.Lease), w.record.Finished()).Query(markInto(written))
 		return
 	}
 	ids, steps, decisions, owners := make([]string, n), make([]string, n), make([]string, n), make([]string, n)

@@ -20,6 +20,7 @@ type entry struct {
 	key     twophase.Key
 	kind    string // of what it holds
 	content content
+	done    bool // assigned, and what it held was consumed
 }
 
 // content is the answer to Reserve, as far as it is stored.
@@ -42,7 +43,7 @@ func (e *entry) reservation(now time.Time) twophase.Reservation {
 var entryStatements = []string{loadEntry, addEntry, changeEntry, dueEntries}
 
 const (
-	entryColumns = `e.number, e.transaction_id, e.step, e.state, e.expires, e.kind, e.fingerprint, e.reservation`
+	entryColumns = `e.number, e.transaction_id, e.step, e.state, e.expires, e.kind, e.fingerprint, e.reservation, e.finished`
 
 	loadEntry = `SELECT ` + entryColumns + ` FROM twophase_entries AS e
 		WHERE participant = ?1 AND transaction_id = ?2 AND step = ?3`
@@ -76,14 +77,15 @@ func (s *session) load(ctx context.Context, key twophase.Key) (*entry, error) {
 
 // read reads an entry from a row of entryColumns.
 func (e *entry) read(row interface{ Scan(...any) error }) error {
-	var expires int64
+	var expires, finished int64
 	var fingerprint []byte
 	var reservation string
-	err := row.Scan(&e.number, &e.key.Transaction, &e.key.Step, &e.State, &expires, &e.kind, &fingerprint, &reservation)
+	err := row.Scan(&e.number, &e.key.Transaction, &e.key.Step, &e.State, &expires, &e.kind, &fingerprint, &reservation, &finished)
 	if err != nil {
 		return err
 	}
 	e.Expires = time.Unix(0, expires)
+	e.done = finished > 0 && e.Holds()
 	copy(e.Fingerprint[:], fingerprint)
 	if reservation == "" {
 		return nil

@@ -35,7 +35,8 @@ import (
 // Without a filter or an order, a call takes the same time however many
 // resources there are and however many are taken. Concurrent calls in one
 // process share a commit; processes take turns. What is assigned stays on the
-// books until it is released.
+// books until it is released, or until the service says that it has done its
+// work: see [Pool.Consume].
 type Pool struct {
 	books *books
 	want  func(twophase.Request) (Query, error)
@@ -138,8 +139,8 @@ func (p *Pool) Sweep(ctx context.Context, limit int) (swept int, err error) {
 	return swept, err
 }
 
-// Prune forgets up to limit keys that were released or have expired longer ago
-// than the retention, and returns how many. It is done in the background, unless
+// Prune forgets up to limit keys that were released, have expired or were
+// consumed longer ago than the retention, and returns how many. It is done in the background, unless
 // [WithoutBackground] is given.
 func (p *Pool) Prune(ctx context.Context, limit int) (pruned int, err error) {
 	return p.books.prune(ctx, limit)

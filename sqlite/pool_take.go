@@ -126,7 +126,7 @@ func (s *session) settle(ctx context.Context, e *entry, v twophase.Verdict) erro
 	if v.Free {
 		for _, id := range e.content.Resources {
 			n, err := s.exec(ctx, freeResource, s.number, id, e.number, s.now.UnixNano())
-			if err == nil && n != 1 {
+			if err == nil && n != 1 && !e.done {
 				err = fmt.Errorf("%w: %q is not held by %s, which has it", ErrDamaged, id, e.key)
 			}
 			if err != nil {

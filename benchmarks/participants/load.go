@@ -1,0 +1,285 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-bcc3c603/twophase"
+	"github.com/seed-bcc3c603/twophase/pool"
+)
+
+// owner is what the pools of all databases can do.
+type owner interface {
+	twophase.Participant
+	Restock(ctx context.Context, kind string, ids ...string) error
+}
+
+// database keeps pools, and does plain transactions beside them.
+type database interface {
+	about() string
+	open(ctx context.Context) (p owner, tidy func(context.Context) error, end func() error, err error)
+	plain(ctx context.Context, rows, callers int, d time.Duration) (plain, error)
+	close() error
+}
+
+// plain is how many updates of one row by its primary key the database did a second:
+// each a transaction, and, where there is one writer, as many as there are callers in
+// one.
+type plain struct{ single, grouped float64 }
+
+// stock is a pool and how its keys and kinds are numbered.
+type stock struct {
+	owner
+	end   func() error
+	kinds int
+	free  int
+	next  atomic.Int64
+}
+
+func (s *stock) close() error { return s.end() }
+
+// open returns a pool of so many resources, half of which are assigned.
+func open(ctx context.Context, db database, resources, kinds int) (*stock, error) {
+	p, tidy, end, err := db.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &stock{owner: p, end: end, kinds: kinds, free: resources / 2}
+	each := resources / kinds
+	for kind := 0; kind < kinds && err == nil; kind++ {
+		err = errors.Join(s.restock(ctx, kind, each), s.assignSome(ctx, kind, each/2))
+	}
+	if err == nil {
+		err = tidy(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, end())
+	}
+	return s, nil
+}
+
+const portion = 20_000
+
+func (s *stock) restock(ctx context.Context, kind, n int) error {
+	for from := 0; from < n; from += portion {
+		ids := make([]string, min(portion, n-from))
+		for i := range ids {
+			ids[i] = fmt.Sprintf("packet-%d-%d", kind, from+i)
+		}
+		if err := s.Restock(ctx, kindOf(kind), ids...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *stock) assignSome(ctx context.Context, kind, n int) error {
+	for left := n; left > 0; left -= pool.MaxCount {
+		key := s.newKey()
+		if _, err := s.Reserve(ctx, request(key, kind, min(left, pool.MaxCount), time.Hour)); err != nil {
+			return err
+		}
+		if err := s.Assign(ctx, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func kindOf(n int) string { return fmt.Sprint("kind-", n) }
+
+// newKey returns a key that no other has, and whose neighbours are far from it in an
+// index.
+func (s *stock) newKey() twophase.Key {
+	n := uint64(s.next.Add(1))
+	return twophase.Key{Transaction: fmt.Sprintf("order-%016x", n*0x9e3779b97f4a7c15), Step: "store"}
+}
+
+func request(key twophase.Key, kind, count int, hold time.Duration) twophase.Request {
+	payload, _ := json.Marshal(pool.Want{Kind: kindOf(kind), Count: count}) // it is a string and a number
+	return twophase.Request{Key: key, Payload: payload, Hold: hold}
+}
+
+// measured is what came of a series.
+type measured struct {
+	rate    float64 // a second
+	refused float64 // for each that was not
+	others  float64 // a second
+	lengths []time.Duration
+}
+
+// milliseconds returns the length that a share p of all does not exceed.
+func (m measured) milliseconds(p float64) float64 {
+	if len(m.lengths) == 0 {
+		return 0
+	}
+	rank := int(math.Ceil(p * float64(len(m.lengths))))
+	return float64(m.lengths[max(rank, 1)-1]) / float64(time.Millisecond)
+}
+
+// pairs has callers reserve and assign one resource after the other. What they got is
+// released by others, some at a time, and that is not counted.
+func (s *stock) pairs(ctx context.Context, callers int, d time.Duration) (measured, error) {
+	const warm = 200
+	keys, released := s.releaseBehind(ctx, min(s.free/4, 512))
+	var refused atomic.Int64
+	pair := func(ctx context.Context) error {
+		key := s.newKey()
+		kind := int(s.next.Load()) % s.kinds
+		for {
+			_, err := s.Reserve(ctx, request(key, kind, 1, time.Minute))
+			if errors.Is(err, twophase.ErrRefused) {
+				refused.Add(1)
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			break
+		}
+		err := s.Assign(ctx, key)
+		keys <- key
+		return err
+	}
+	for range warm {
+		if err := pair(ctx); err != nil {
+			close(keys)
+			return measured{}, errors.Join(err, released())
+		}
+	}
+	refused.Store(0)
+	m, err := drive(ctx, callers, d, pair)
+	close(keys)
+	m.refused = float64(refused.Load()) / float64(max(1, len(m.lengths)))
+	return m, errors.Join(err, released())
+}
+
+// releaseBehind releases the keys that it is sent, 64 at a time.
+func (s *stock) releaseBehind(ctx context.Context, room int) (keys chan twophase.Key, done func() error) {
+	const lot = 64
+	keys = make(chan twophase.Key, room)
+	ended := make(chan error, 1)
+	go func() {
+		var errs []error
+		some := make([]twophase.Key, 0, lot)
+		for more := true; more; {
+			some = some[:0]
+			for len(some) < min(lot, max(1, room)) && more {
+				var key twophase.Key
+				if key, more = <-keys; more {
+					some = append(some, key)
+				}
+			}
+			errs = append(errs, s.releaseAll(ctx, some))
+		}
+		ended <- errors.Join(errs...)
+	}()
+	return keys, func() error { return <-ended }
+}
+
+func (s *stock) releaseAll(ctx context.Context, keys []twophase.Key) error {
+	errs := make([]error, len(keys))
+	var all sync.WaitGroup
+	for i, key := range keys {
+		all.Go(func() { errs[i] = s.Release(ctx, key) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// drive has callers do something again and again, and says how often a second.
+func drive(ctx context.Context, callers int, d time.Duration, do func(context.Context) error) (measured, error) {
+	lengths, errs := make([][]time.Duration, callers), make([]error, callers)
+	var all sync.WaitGroup
+	start := time.Now()
+	for i := range callers {
+		all.Go(func() {
+			for begun := time.Now(); begun.Sub(start) < d; {
+				if errs[i] = do(ctx); errs[i] != nil {
+					return
+				}
+				now := time.Now()
+				lengths[i] = append(lengths[i], now.Sub(begun))
+				begun = now
+			}
+		})
+	}
+	all.Wait()
+	took := time.Since(start)
+	m := measured{lengths: slices.Concat(lengths...)}
+	slices.Sort(m.lengths)
+	m.rate = float64(len(m.lengths)) / took.Seconds()
+	return m, errors.Join(errs...)
+}
+
+// soldOutStock is how many resources there were, and are taken just before.
+const soldOutStock = 20_000
+
+// openSoldOut returns a pool of which everything was taken one by one just now.
+func openSoldOut(ctx context.Context, db database) (*stock, error) {
+	p, tidy, end, err := db.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &stock{owner: p, end: end, kinds: 1}
+	if err = s.restock(ctx, 0, soldOutStock); err == nil {
+		err = tidy(ctx)
+	}
+	var left atomic.Int64
+	left.Store(soldOutStock)
+	errs := make([]error, 64)
+	var takers sync.WaitGroup
+	for i := range errs {
+		takers.Go(func() {
+			for left.Add(-1) >= 0 && errs[i] == nil {
+				_, errs[i] = s.Reserve(ctx, request(s.newKey(), 0, 1, time.Hour))
+			}
+		})
+	}
+	takers.Wait()
+	if err = errors.Join(err, errors.Join(errs...)); err != nil {
+		return nil, errors.Join(err, end())
+	}
+	return s, nil
+}
+
+// refusals has callers ask for what there is nothing of, while so many resources come
+// back again and again: half of those run out, half are released, and others take
+// them.
+func (s *stock) refusals(ctx context.Context, callers, coming int, d time.Duration) (measured, error) {
+	const hold = 50 * time.Millisecond
+	ids := make([]string, coming)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("coming-%d-%d", s.next.Load(), i)
+	}
+	if err := s.Restock(ctx, kindOf(0), ids...); err != nil {
+		return measured{}, err
+	}
+	var refused atomic.Int64
+	var given atomic.Int64
+	m, err := drive(ctx, callers, d, func(ctx context.Context) error {
+		key := s.newKey()
+		_, err := s.Reserve(ctx, request(key, 0, 1, hold))
+		switch {
+		case errors.Is(err, twophase.ErrRefused):
+			refused.Add(1)
+			return nil
+		case err != nil:
+			return err
+		}
+		if given.Add(1)%2 == 0 {
+			return nil // it runs out
+		}
+		return s.Release(ctx, key)
+	})
+	seconds := float64(len(m.lengths)) / max(m.rate, 1)
+	m.rate, m.others = float64(refused.Load())/seconds, float64(given.Load())/seconds
+	return m, err
+}

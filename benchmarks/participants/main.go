@@ -1,0 +1,135 @@
+// Command participants measures what Reserve and Assign cost on the pools of each
+// database, beside the plainest transactions that the same database can do, in the
+// same run. Run it from the root of the repository:
+//
+//	go run ./benchmarks/participants
+//
+// README.md says what the columns mean and has the figures of a full run.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// What run returns.
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+func run(args []string, out, errs io.Writer) int {
+	s, err := parse(args, errs)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(errs, "participants: %v\n", err)
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second interrupt does not wait for us to tidy up
+	err = measureAll(ctx, s, out)
+	switch {
+	case ctx.Err() != nil:
+		_, _ = fmt.Fprintln(errs, "participants: interrupted; everything is tidied up")
+		return exitInterrupted
+	case err != nil:
+		_, _ = fmt.Fprintf(errs, "participants: %v\n", err)
+		return exitFailed
+	}
+	return 0
+}
+
+// measureAll measures one cell after the other and prints each as soon as it is
+// known. What it made is gone when it returns.
+func measureAll(ctx context.Context, s settings, out io.Writer) error {
+	for _, name := range s.databases {
+		db, err := databases[name](ctx, s.dir)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		_, _ = fmt.Fprintf(out, "\n## %s: %s\n\n%s\n", name, db.about(), pairHead)
+		err = measurePairs(ctx, db, s, out)
+		if err == nil && s.soldOut {
+			_, _ = fmt.Fprintf(out, "\n%s\n", soldOutHead)
+			err = measureSoldOut(ctx, db, s, out)
+		}
+		if err := errors.Join(err, db.close()); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+const (
+	pairHead = `| resources | kinds | callers | pairs/s | p50 | p99 | refused first | plain/s | pairs to plain | grouped/s |
+| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |`
+
+	soldOutHead = `| sold out | callers | refusals/s | p50 | p99 | taken meanwhile |
+| --- | ---: | ---: | ---: | ---: | ---: |`
+)
+
+func measurePairs(ctx context.Context, db database, s settings, out io.Writer) error {
+	for _, resources := range s.resources {
+		for _, kinds := range s.kinds {
+			n := max(resources, 4*kinds)
+			stock, err := open(ctx, db, n, kinds)
+			if err != nil {
+				return err
+			}
+			for _, callers := range s.callers {
+				var m measured
+				var p plain
+				if m, err = stock.pairs(ctx, callers, s.duration); err != nil {
+					break
+				}
+				if p, err = db.plain(ctx, n, callers, s.duration); err != nil {
+					break
+				}
+				_, _ = fmt.Fprintf(out, "| %d | %d | %d | %.0f | %.2f ms | %.2f ms | %.1f %% | %.0f | %.2f | %.0f |\n",
+					n, kinds, callers, m.rate, m.milliseconds(0.5), m.milliseconds(0.99), 100*m.refused,
+					p.single, m.rate/p.single, p.grouped)
+			}
+			if err := errors.Join(err, stock.close()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func measureSoldOut(ctx context.Context, db database, s settings, out io.Writer) error {
+	for _, coming := range []int{0, 8} {
+		stock, err := openSoldOut(ctx, db)
+		if err != nil {
+			return err
+		}
+		name := "and stays so"
+		if coming > 0 {
+			name = fmt.Sprintf("and %d run out, or are released, and taken again", coming)
+		}
+		for _, callers := range s.callers {
+			var m measured
+			if m, err = stock.refusals(ctx, callers, coming, s.duration); err != nil {
+				break
+			}
+			_, _ = fmt.Fprintf(out, "| %s | %d | %.0f | %.2f ms | %.2f ms | %.0f/s |\n",
+				name, callers, m.rate, m.milliseconds(0.5), m.milliseconds(0.99), m.others)
+		}
+		if err := errors.Join(err, stock.close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
