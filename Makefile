@@ -25,8 +25,21 @@ bench-journals: ## what the journals cost, beside the bare storage: five minutes
 	go run ./benchmarks
 
 .PHONY: nightly
-nightly: ## kill real processes some hundred times for each journal
+nightly: ## an hour of simulation, every small world, every mutation, some hundred kills, half an hour of chaos, fuzzing
+	TWOPHASE_SIM_FOR=1h go test -v -timeout 2h -run '^TestSimulation$$' ./simulation
+	TWOPHASE_EXPLORE=everything go test -v -timeout 2h ./simulation/explore
+	go run ./simulation/mutations -seeds 100
 	TWOPHASE_CRASH_KILLS=300 go test -timeout 30m -run 'MayBeKilled|MayCrash' ./sqlite ./postgres
+	go run ./examples/microservices chaos -for 30m
+	$(MAKE) fuzz
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for a minute
+	scripts/fuzz
+
+.PHONY: generate
+generate: ## the code of the .proto
+	cd twophasegrpc && go generate .
 
 .PHONY: scenarios
 scenarios: ## rewrite the traces in testdata/scenarios; review the difference

@@ -50,7 +50,7 @@ func command() int {
 }
 
 // defaultSeeds is within how many seeds the simulation catches what it can.
-const defaultSeeds = 20
+const defaultSeeds = 100
 
 // run hunts the mutations, prints a table, and returns how many nobody caught.
 func run(ctx context.Context, w io.Writer, only string, h hunt) (survivors int, err error) {
