@@ -80,8 +80,12 @@ func (s *service) disturbed(m *message, key twophase.Key) (vain bool) {
 	return false
 }
 
-// restart loses what is not durable.
+// restart loses what is not durable. Once all is healed, a late message may still
+// bring it about, but nobody stays away.
 func (s *service) restart(down time.Duration) {
+	if s.world.healed {
+		down = time.Millisecond
+	}
 	s.life++
 	s.down = true
 	s.store.restart()
