@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -592,4 +593,23 @@ type slowReads struct{ twophase.Journal }
 func (j slowReads) Get(ctx context.Context, id string) (twophase.Record, error) {
 	time.Sleep(time.Second)
 	return j.Journal.Get(ctx, id)
+}
+
+func TestOwnerTellsWhereToLook(t *testing.T) {
+	t.Parallel()
+	bubble(t, "by the machine, the process, and a name of its own", func(t *testing.T, w *world) {
+		w.stock("store", "packet-1", "packet-2")
+		w.stocks["store"].fail(twophase.CallAssign, fault{hang: true}, fault{hang: true})
+		one, two := w.coordinator(), w.coordinator()
+		go func() { _, _ = w.run(t.Context(), one, "order-1", "store") }()
+		go func() { _, _ = w.run(t.Context(), two, "order-2", "store") }()
+		synctest.Wait()
+		host, err := os.Hostname()
+		require.NoError(t, err)
+		prefix := fmt.Sprintf("%s/%d/", host, os.Getpid())
+		assert.Contains(t, w.recordOf("order-1").Owner, prefix)
+		assert.NotEqual(t, w.recordOf("order-1").Owner, w.recordOf("order-2").Owner)
+		time.Sleep(time.Minute)
+		w.settle()
+	})
 }

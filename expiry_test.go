@@ -173,3 +173,16 @@ func TestPoliciesThatCannotWorkAreRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestPoliciesMayBeExactlyLongEnough(t *testing.T) {
+	t.Parallel()
+	policy := twophase.Policy{
+		ReserveFor: time.Second, AssignFor: 2 * time.Second, Margin: time.Second, Hold: 4 * time.Second,
+		Reserve: twophase.Retry{First: time.Second, Max: time.Second},
+		Budget:  twophase.RetryBudget{Burst: 1},
+	}
+	c, err := twophase.NewCoordinator(twophase.NewMemoryJournal(),
+		twophase.WithParticipant("store", newIdle("packet-1")), twophase.WithPolicy(policy), twophase.WithTimeout(3*time.Second))
+	require.NoError(t, err)
+	require.NoError(t, c.Close(t.Context()))
+}

@@ -37,6 +37,9 @@ func TestRecordIsDecidedOnce(t *testing.T) {
 	assert.Nil(t, begun.Steps[2].Reservation, "the record before is left alone")
 	assert.Equal(t, placed, placed.Decided(releasing), "the first decision stands")
 
+	short := begun.Decided(twophase.Decision{State: twophase.StateAssigned, Reservations: given[:2]})
+	assert.Nil(t, short.Steps[2].Reservation, "a decision may say less than there are steps")
+
 	failed := begun.Decided(releasing)
 	assert.Equal(t, releasing, failed.Decision())
 	assert.Equal(t, failed, failed.Decided(assigned), "the first decision stands")
