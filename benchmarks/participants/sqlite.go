@@ -99,7 +99,7 @@ func (db *sqliteDB) update(ctx context.Context, each int, d time.Duration) (floa
 		if err != nil {
 			return 0, err
 		}
-		own := tx.StmtContext(ctx, statement)
+		own := tx.StmtContext(ctx, statement) //nolint:sqlclosecheck // it ends with its transaction
 		for range each {
 			if _, err := own.ExecContext(ctx, 1+rand.IntN(db.rows)); err != nil {
 				return 0, errors.Join(err, tx.Rollback())
