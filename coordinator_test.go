@@ -507,6 +507,20 @@ func TestClose(t *testing.T) {
 		w.askAgain("order-1")
 		w.audit()
 	})
+	bubble(t, "frees a function's caller whom the journal keeps waiting", func(t *testing.T, w *world) {
+		w.stockAll(1)
+		c := w.coordinatorOn(silent{w.journal})
+		told := make(chan error, 1)
+		go func() {
+			_, err := c.RunFunc(t.Context(), "order-1", func(context.Context, *twophase.Tx) error { return nil })
+			told <- err
+		}()
+		synctest.Wait()
+		_ = c.Close(ended(t.Context()))
+		synctest.Wait()
+		require.Len(t, told, 1)
+		require.Error(t, <-told)
+	})
 	bubble(t, "says if it could not hand over", func(t *testing.T, w *world) {
 		w.stockAll(2)
 		w.stocks["store"].fail(twophase.CallAssign, fault{hang: true})
@@ -521,6 +535,14 @@ func TestClose(t *testing.T) {
 		w.settle()
 		w.audit()
 	})
+}
+
+// silent is a journal that does not answer when it is read.
+type silent struct{ twophase.Journal }
+
+func (silent) Get(ctx context.Context, _ string) (twophase.Record, error) {
+	<-ctx.Done()
+	return twophase.Record{}, ctx.Err()
 }
 
 // unrenewable is a journal on which leases cannot be renewed.

@@ -65,6 +65,9 @@ func (tx *Tx) ReserveStep(ctx context.Context, step Step) (Reservation, error) {
 
 // reserveBy runs the function, unless the journal knows the transaction.
 func (r *run) reserveBy(ctx context.Context, reserve func(context.Context, *Tx) error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(r.calls, cancel)()
 	standing, err := r.c.journal.Get(ctx, r.id)
 	switch {
 	case err == nil:
@@ -74,9 +77,6 @@ func (r *run) reserveBy(ctx context.Context, reserve func(context.Context, *Tx) 
 		r.spawn(r.refuse(fmt.Errorf("twophase: %s not begun: %w", r.id, err)))
 		return
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(r.calls, cancel)()
 	r.on(event{kind: evOpen})
 	r.setTimer(r.record.Deadline)
 
