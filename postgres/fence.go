@@ -93,7 +93,7 @@ func (f *Fence) Close() { f.keeper.close() }
 // Reserve implements [twophase.Participant].
 func (f *Fence) Reserve(ctx context.Context, req twophase.Request) (twophase.Reservation, error) {
 	var r twophase.Reservation
-	for {
+	for back := slowestCommit; ; {
 		var began time.Time
 		err := f.inTransaction(ctx, func(ctx context.Context, tx pgx.Tx) (answer, err error) {
 			r, answer, err = f.reserve(ctx, tx, req, &began)
@@ -105,13 +105,20 @@ func (f *Fence) Reserve(ctx context.Context, req twophase.Request) (twophase.Res
 		// Nothing was kept. What has run out is given back in transactions of its own,
 		// so that it stays so whatever becomes of this call.
 		if _, over, _ := f.sweep(ctx, sweepStep); over > 0 {
+			back = slowestCommit
 			continue
 		}
-		if expired, anotherErr := f.expiredSince(ctx, f.db, began); !expired {
+		if expired, anotherErr := f.expiredSince(ctx, f.db, began.Add(-back)); !expired {
 			return twophase.Reservation{}, cmp.Or(failed(req.Key, anotherErr), err)
 		}
+		back = 0 // once is enough: what was committed by now is seen by the next try
 	}
 }
+
+// slowestCommit is how long it may take from the moment at which a reservation is
+// found expired until that is committed. Who began in between may have been refused
+// what was freed, and finds it by a moment that was before its own.
+const slowestCommit = 5 * time.Second
 
 // ReserveIn is Reserve in a transaction that the caller already has, and commits: what
 // is answered holds once that is done. After an error that is not final the caller
@@ -119,6 +126,7 @@ func (f *Fence) Reserve(ctx context.Context, req twophase.Request) (twophase.Res
 // same transaction.
 func (f *Fence) ReserveIn(ctx context.Context, tx pgx.Tx, req twophase.Request) (twophase.Reservation, error) {
 	var r twophase.Reservation
+	back := slowestCommit
 	for n := 0; ; n++ {
 		var began time.Time
 		err := f.nested(ctx, tx, func(ctx context.Context, tx pgx.Tx) (answer, err error) {
@@ -130,7 +138,7 @@ func (f *Fence) ReserveIn(ctx context.Context, tx pgx.Tx, req twophase.Request) 
 		}
 		again := false
 		sweepErr := f.nested(ctx, tx, func(ctx context.Context, tx pgx.Tx) (_, err error) {
-			again, err = f.expireDue(ctx, tx, began)
+			again, err = f.expireDue(ctx, tx, began.Add(-back))
 			return nil, err
 		})
 		if sweepErr != nil {
@@ -139,6 +147,7 @@ func (f *Fence) ReserveIn(ctx context.Context, tx pgx.Tx, req twophase.Request) 
 		if !again {
 			return twophase.Reservation{}, err
 		}
+		back = 0
 		if err := pause(ctx, n); err != nil {
 			return twophase.Reservation{}, failed(req.Key, err)
 		}

@@ -286,3 +286,43 @@ func TestSweepReleasesWhatHasRunOutThoughOneReleaseFails(t *testing.T) {
 	_, err = reserveOne(t.Context(), f, "order-6", dosa, time.Hour)
 	require.ErrorIs(t, err, twophase.ErrRefused)
 }
+
+// TestFenceGivesWhatASweeperHasJustFreed: who was refused while a sweeper's commit was
+// under way finds what it freed, though it was found expired before he came.
+func TestFenceGivesWhatASweeperHasJustFreed(t *testing.T) {
+	t.Parallel()
+	db := threeDatabases(t, pgx.QueryExecModeCacheStatement)[0]
+	execute(t, db, shelvesTable)
+	stock(t, db, "shop", 1)
+	sweeper := openFence(t, db, "shop", shelves("shop"), WithoutBackground())
+	execute(t, db, `CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$`)
+	execute(t, db, `CREATE CONSTRAINT TRIGGER linger AFTER UPDATE ON twophase_reservations
+		DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.state = 4) EXECUTE FUNCTION linger()`)
+	is := func(sql string) bool {
+		var yes bool
+		return db.QueryRow(t.Context(), sql).Scan(&yes) == nil && yes
+	}
+	eventually := func(sql string) { require.Eventually(t, func() bool { return is(sql) }, 30*time.Second, time.Millisecond) }
+	slow := shelves("shop")
+	slow.Reserve = func(ctx context.Context, tx pgx.Tx, req twophase.Request) (twophase.Reservation, error) {
+		r, err := shelves("shop").Reserve(ctx, tx, req)
+		if errors.Is(err, twophase.ErrRefused) {
+			eventually(`SELECT bool_or(state = 4) FROM twophase_reservations`)
+		}
+		return r, err
+	}
+	fence := openFence(t, db, "shop", slow, WithoutBackground())
+	_, err := sweeper.Reserve(t.Context(), requestFor("order-1", 100*time.Millisecond))
+	require.NoError(t, err)
+	eventually(`SELECT expires_at < clock_timestamp() FROM twophase_reservations`)
+	go func() { _, _ = sweeper.Sweep(context.WithoutCancel(t.Context()), 1) }()
+	eventually(`SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'`)
+
+	r, err := fence.Reserve(t.Context(), requestFor("order-2", time.Minute))
+	require.NoError(t, err)
+	assert.Equal(t, []string{"packet-1"}, r.Resources)
+}
+
+func requestFor(id string, hold time.Duration) twophase.Request {
+	return twophase.Request{Key: twophase.Key{Transaction: id, Step: "store"}, Payload: []byte(`{"kind":"dosa"}`), Hold: hold}
+}
