@@ -594,7 +594,7 @@ func (p leaky) Reserve(ctx context.Context, req twophase.Request) (twophase.Rese
 		return r, err
 	}
 	select {
-	case <-time.After(20 * time.Millisecond):
+	case <-time.After(300 * time.Millisecond):
 		return r, err
 	case <-ctx.Done():
 	}
