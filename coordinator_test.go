@@ -521,6 +521,17 @@ func TestClose(t *testing.T) {
 		require.Len(t, told, 1)
 		require.Error(t, <-told)
 	})
+	bubble(t, "does not wait for a journal on behalf of a caller who has left", func(t *testing.T, w *world) {
+		w.stockAll(1)
+		c := w.coordinatorOn(beganElsewhere{silent{w.journal}})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := w.run(ctx, c, "order-1", "store")
+		require.ErrorIs(t, err, twophase.ErrInDoubt)
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.NoError(t, c.Close(ctx))
+	})
 	bubble(t, "says if it could not hand over", func(t *testing.T, w *world) {
 		w.stockAll(2)
 		w.stocks["store"].fail(twophase.CallAssign, fault{hang: true})
@@ -535,6 +546,16 @@ func TestClose(t *testing.T) {
 		w.settle()
 		w.audit()
 	})
+}
+
+// beganElsewhere is a journal on which another coordinator is always first, and
+// which tells so late.
+type beganElsewhere struct{ silent }
+
+func (beganElsewhere) Begin(_ context.Context, record twophase.Record) (twophase.Record, bool, error) {
+	time.Sleep(2 * time.Second)
+	record.Owner, record.Epoch = "another", 1
+	return record, false, nil
 }
 
 // silent is a journal that does not answer when it is read.

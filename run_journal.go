@@ -166,7 +166,7 @@ func (r *run) observeDecided(standing Decision) {
 func (r *run) watch() []action {
 	ctx := r.startWatch()
 	for wait := time.Duration(0); sleep(ctx, wait); wait = min(max(2*wait, firstLook), lastLook) {
-		record, err := r.c.journal.Get(ctx, r.id)
+		record, err := r.read(ctx)
 		switch {
 		case err == nil && record.State != StateBegun:
 			return r.found(record)
@@ -177,6 +177,14 @@ func (r *run) watch() []action {
 		}
 	}
 	return nil
+}
+
+// read reads the record, once: the last caller may have left before, and whom a
+// journal keeps waiting for ever does not find that out.
+func (r *run) read(ctx context.Context) (Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, journalRetry.Attempt)
+	defer cancel()
+	return r.c.journal.Get(ctx, r.id)
 }
 
 var errNobody = errors.New("nobody waits for it")
