@@ -179,7 +179,7 @@ func (w *world) settle() {
 	w.mu.Lock()
 	late := w.quiet - w.now()
 	w.mu.Unlock()
-	time.Sleep(late + slowestWrite)
+	time.Sleep(max(0, late) + slowestWrite)
 	until := w.now() + longestSettling
 	for w.now() < until {
 		w.mu.Lock()
