@@ -302,7 +302,9 @@ func TestFenceGivesWhatASweeperHasJustFreed(t *testing.T) {
 		var yes bool
 		return db.QueryRow(t.Context(), sql).Scan(&yes) == nil && yes
 	}
-	eventually := func(sql string) { require.Eventually(t, func() bool { return is(sql) }, 30*time.Second, time.Millisecond) }
+	eventually := func(sql string) {
+		require.Eventually(t, func() bool { return is(sql) }, 30*time.Second, time.Millisecond)
+	}
 	slow := shelves("shop")
 	slow.Reserve = func(ctx context.Context, tx pgx.Tx, req twophase.Request) (twophase.Reservation, error) {
 		r, err := shelves("shop").Reserve(ctx, tx, req)
