@@ -78,7 +78,7 @@ func (c *Coverage) tables() []table {
 				{"renew", "xxxxx"},
 				{"yield", "--rxx"},
 				{"get", "xxxxx"},
-				{"prune", "--x-x"},
+				{"prune", "--x.x"},
 			},
 			count: func(event, state int) int { return c.records[event][state] },
 		},
