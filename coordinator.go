@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/seed-bcc3c603/twophase/internal/names"
 )
 
 // Coordinator runs transactions: it reserves on all participants, assigns on
@@ -335,7 +337,7 @@ func (c *Coordinator) newStep(before []StepRecord, step Step) (StepRecord, error
 }
 
 func checkID(id string) error {
-	if reason := badName(id); reason != "" {
+	if reason := names.Bad(id, MaxIDLength); reason != "" {
 		return fmt.Errorf("twophase: %w: the transaction's id %q %s", ErrInvalid, id, reason)
 	}
 	return nil
@@ -353,7 +355,7 @@ func stepName(before []StepRecord, step Step) (string, error) {
 		return false
 	}
 	if step.Name != "" {
-		if reason := badName(step.Name); reason != "" {
+		if reason := names.Bad(step.Name, MaxIDLength); reason != "" {
 			return "", fmt.Errorf("the step's name %q %s", step.Name, reason)
 		}
 		if taken(step.Name) {

@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/seed-bcc3c603/twophase/internal/names"
 )
 
 // Option configures a [Coordinator].
@@ -25,7 +24,7 @@ func WithParticipant(name string, p Participant) Option {
 		if p == nil {
 			c.fail("WithParticipant(%q) is given nil", name)
 		}
-		if reason := badName(name); reason != "" {
+		if reason := names.Bad(name, MaxIDLength); reason != "" {
 			c.fail("WithParticipant(%q): the name %s", name, reason)
 		}
 		c.participants[name] = p
@@ -150,19 +149,4 @@ func (c *config) policyFor(participant string) Policy {
 
 func (c *config) fail(format string, args ...any) {
 	c.errs = append(c.errs, fmt.Errorf("twophase: %w: "+format, append([]any{ErrInvalid}, args...)...))
-}
-
-// badName says what is wrong with an id or a name, and "" if nothing is.
-func badName(name string) string {
-	switch {
-	case name == "":
-		return "is empty"
-	case len(name) > MaxIDLength:
-		return fmt.Sprintf("has %d bytes: at most %d are allowed", len(name), MaxIDLength)
-	case !utf8.ValidString(name):
-		return "is not valid UTF-8"
-	case strings.ContainsFunc(name, unicode.IsControl):
-		return "has control characters"
-	}
-	return ""
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -16,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/seed-bcc3c603/twophase"
+	"github.com/seed-bcc3c603/twophase/internal/names"
 	"github.com/seed-bcc3c603/twophase/twophasegrpc/twophasev1"
 )
 
@@ -66,28 +66,13 @@ func checkKey(in keyed) (violations []*errdetails.BadRequest_FieldViolation) {
 	if len(in.ProtoReflect().GetUnknown()) > 0 {
 		violations = append(violations, violation("", "there are fields that this version of the service does not know"))
 	}
-	if reason := badName(in.GetTransaction()); reason != "" {
+	if reason := names.Bad(in.GetTransaction(), twophase.MaxIDLength); reason != "" {
 		violations = append(violations, violation("transaction", reason))
 	}
-	if reason := badName(in.GetStep()); reason != "" {
+	if reason := names.Bad(in.GetStep(), twophase.MaxIDLength); reason != "" {
 		violations = append(violations, violation("step", reason))
 	}
 	return violations
-}
-
-// badName says what is wrong with an id, and "" if nothing is.
-func badName(name string) string {
-	switch {
-	case name == "":
-		return "is empty"
-	case len(name) > twophase.MaxIDLength:
-		return fmt.Sprintf("has %d bytes: at most %d are allowed", len(name), twophase.MaxIDLength)
-	case !utf8.ValidString(name):
-		return "is not valid UTF-8"
-	case strings.ContainsFunc(name, unicode.IsControl):
-		return "has control characters"
-	}
-	return ""
 }
 
 // badHold says what is wrong with a hold, and "" if nothing is.

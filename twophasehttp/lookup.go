@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"github.com/seed-bcc3c603/twophase"
-	"github.com/seed-bcc3c603/twophase/pool"
+	"github.com/seed-bcc3c603/twophase/internal/lookup"
 )
 
 // Holding is what a participant has under a key.
@@ -21,31 +21,17 @@ type Lookup func(ctx context.Context, key twophase.Key) (Holding, bool, error)
 
 // lookupOf returns how a participant tells what it has, and nil if it cannot.
 func lookupOf(p twophase.Participant) Lookup {
-	switch p := p.(type) {
-	case interface {
+	if own, ok := p.(interface {
 		Lookup(ctx context.Context, key twophase.Key) (Holding, bool, error)
-	}:
-		return p.Lookup
-	case interface {
-		Lookup(ctx context.Context, key twophase.Key) (pool.Holding, bool, error)
-	}:
-		return func(ctx context.Context, key twophase.Key) (Holding, bool, error) {
-			holding, found, err := p.Lookup(ctx, key)
-			return ofPool(holding), found, err
-		}
-	case interface {
-		Lookup(key twophase.Key) (pool.Holding, bool)
-	}:
-		return func(_ context.Context, key twophase.Key) (Holding, bool, error) {
-			holding, found := p.Lookup(key)
-			return ofPool(holding), found, nil
-		}
+	}); ok {
+		return own.Lookup
 	}
-	return nil
-}
-
-func ofPool(h pool.Holding) Holding {
-	return Holding{State: h.State, Reservation: twophase.Reservation{
-		Resources: h.Resources, TimeLeft: h.TimeLeft, Assigned: h.State == twophase.EntryAssigned,
-	}}
+	ofPool := lookup.OfPool(p)
+	if ofPool == nil {
+		return nil
+	}
+	return func(ctx context.Context, key twophase.Key) (Holding, bool, error) {
+		holding, found, err := ofPool(ctx, key)
+		return Holding(holding), found, err
+	}
 }

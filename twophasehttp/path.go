@@ -4,10 +4,9 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/seed-bcc3c603/twophase"
+	"github.com/seed-bcc3c603/twophase/internal/names"
 )
 
 // What the paths are made of. A key is two segments, each percent-encoded by
@@ -102,26 +101,11 @@ func namesKey(header string, key twophase.Key) bool {
 
 // badKey says what is wrong with a key, and "" if nothing is.
 func badKey(key twophase.Key) string {
-	if reason := badID(key.Transaction); reason != "" {
+	if reason := names.Bad(key.Transaction, twophase.MaxIDLength); reason != "" {
 		return "the transaction's id " + reason
 	}
-	if reason := badID(key.Step); reason != "" {
+	if reason := names.Bad(key.Step, twophase.MaxIDLength); reason != "" {
 		return "the step's name " + reason
-	}
-	return ""
-}
-
-// badID says what is wrong with an id, by the rules of a coordinator.
-func badID(id string) string {
-	switch {
-	case id == "":
-		return "is empty"
-	case len(id) > twophase.MaxIDLength:
-		return fmt.Sprintf("has %d bytes: at most %d are allowed", len(id), twophase.MaxIDLength)
-	case !utf8.ValidString(id):
-		return "is not valid UTF-8"
-	case strings.ContainsFunc(id, unicode.IsControl):
-		return "has control characters"
 	}
 	return ""
 }
