@@ -10,45 +10,19 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
+
+	"github.com/seed-bcc3c603/twophase/benchmarks/internal/command"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// What run returns.
-const (
-	exitFailed      = 1
-	exitUsage       = 2
-	exitInterrupted = 130
-)
-
 func run(args []string, out, errs io.Writer) int {
-	s, err := parse(args, errs)
-	if errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
-	if err != nil {
-		printf(errs, "benchmarks: %v\n", err)
-		return exitUsage
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // a second interrupt does not wait for us to tidy up
-	err = measureAll(ctx, s, out, errs)
-	switch {
-	case ctx.Err() != nil:
-		printf(errs, "benchmarks: interrupted; everything is tidied up\n")
-		return exitInterrupted
-	case err != nil:
-		printf(errs, "benchmarks: %v\n", err)
-		return exitFailed
-	}
-	return 0
+	return command.Run("benchmarks", args, errs, parse, func(ctx context.Context, s settings) error {
+		return measureAll(ctx, s, out, errs)
+	})
 }
 
 // measureAll runs one part after the other and prints each as soon as it is

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-bcc3c603/twophase"
+	"github.com/seed-bcc3c603/twophase/benchmarks/internal/command"
 	"go.uber.org/goleak"
 )
 
@@ -91,7 +92,7 @@ func TestInterruptTidiesUp(t *testing.T) {
 			}()
 			var out strings.Builder
 			args := []string{"-journals", name, "-callers", "16", "-duration", "1h", "-dir", dir}
-			assert.Equal(t, exitInterrupted, run(args, &out, errs))
+			assert.Equal(t, command.Interrupted, run(args, &out, errs))
 			assert.Contains(t, errs.text.String(), "interrupted")
 			left, err := os.ReadDir(dir)
 			require.NoError(t, err)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -10,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/seed-bcc3c603/twophase/benchmarks/internal/command"
 )
 
 // settings are what the flags say.
@@ -35,7 +36,6 @@ func parse(args []string, errs io.Writer) (settings, error) {
 	var s settings
 	var journals, callers, ids string
 	flags := flag.NewFlagSet("benchmarks", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // the caller prints the error, once
 	flags.StringVar(&journals, "journals", strings.Join(kindNames(), ","), "the journals to measure")
 	flags.StringVar(&callers, "callers", "1,16,64,256,1024", "how many callers run transactions at once; one cell each")
 	flags.DurationVar(&s.duration, "duration", 3*time.Second, "how long each series of a cell is measured")
@@ -44,15 +44,8 @@ func parse(args []string, errs io.Writer) (settings, error) {
 	flags.StringVar(&ids, "ids", string(randomIDs), "the order of the transactions' ids: random, the worst that an index can be given, or growing")
 	flags.StringVar(&s.dir, "dir", "", "where to keep files while measuring: a directory on the disk to measure (default: the system's for temporary files)")
 	flags.BoolVar(&s.markdown, "markdown", false, "print tables of Markdown")
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			flags.SetOutput(errs)
-			flags.PrintDefaults()
-		}
+	if err := command.Parse(flags, args, errs); err != nil {
 		return settings{}, err
-	}
-	if flags.NArg() > 0 {
-		return settings{}, fmt.Errorf("unexpected argument %q: only flags are taken, see -help", flags.Arg(0))
 	}
 	var err error
 	if s.journals, err = parseJournals(journals); err != nil {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-bcc3c603/twophase/benchmarks/internal/command"
 )
 
 func TestFlagsAreOptional(t *testing.T) {
@@ -60,7 +62,7 @@ func TestBadFlagsAreRefusedWithWhatWouldBeRight(t *testing.T) {
 		t.Run(flags, func(t *testing.T) {
 			t.Parallel()
 			var out, errs strings.Builder
-			assert.Equal(t, exitUsage, run(strings.Fields(flags), &out, &errs))
+			assert.Equal(t, command.Usage, run(strings.Fields(flags), &out, &errs))
 			assert.Contains(t, errs.String(), want)
 			assert.Equal(t, 1, strings.Count(errs.String(), "\n"), "it is said once: %s", errs.String())
 			assert.Empty(t, out.String())

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/seed-bcc3c603/twophase/benchmarks/internal/command"
 	"github.com/seed-bcc3c603/twophase/postgres/pgtest"
 )
 
@@ -49,7 +50,7 @@ func TestFlagsThatCannotBeRightAreRefused(t *testing.T) {
 		"-unknown something": "-unknown",
 	} {
 		var out, errs bytes.Buffer
-		assert.Equal(t, exitUsage, run(strings.Fields(args), &out, &errs), args)
+		assert.Equal(t, command.Usage, run(strings.Fields(args), &out, &errs), args)
 		assert.Contains(t, errs.String(), says, args)
 	}
 }

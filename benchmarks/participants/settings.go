@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/seed-bcc3c603/twophase/benchmarks/internal/command"
 )
 
 // settings are what the flags say.
@@ -33,7 +35,6 @@ func parse(args []string, errs io.Writer) (settings, error) {
 	var s settings
 	known := slices.Sorted(maps.Keys(databases))
 	flags := flag.NewFlagSet("participants", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // the caller prints the error, once
 	names := flags.String("databases", strings.Join(known, ","), "the databases to measure")
 	resources := flags.String("resources", "1000,1000000", "how many resources there are, half of them taken; at least four a kind")
 	kinds := flags.String("kinds", "1,1000", "how many kinds they are of")
@@ -41,15 +42,8 @@ func parse(args []string, errs io.Writer) (settings, error) {
 	flags.DurationVar(&s.duration, "duration", 2*time.Second, "how long each series of a cell is measured: whole seconds")
 	flags.BoolVar(&s.soldOut, "soldout", true, "measure refusals, too")
 	flags.StringVar(&s.dir, "dir", "", "where to keep files while measuring: a directory on the disk to measure (default: the system's for temporary files)")
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			flags.SetOutput(errs)
-			flags.PrintDefaults()
-		}
+	if err := command.Parse(flags, args, errs); err != nil {
 		return settings{}, err
-	}
-	if flags.NArg() > 0 {
-		return settings{}, fmt.Errorf("unexpected argument %q: only flags are taken, see -help", flags.Arg(0))
 	}
 	if s.duration < time.Second || s.duration%time.Second != 0 {
 		return settings{}, fmt.Errorf("-duration %v: give whole seconds, 1 or more", s.duration)
