@@ -121,6 +121,8 @@ func Run(t *testing.T, seed uint64, options ...Option) *Report {
 }
 
 func (w *world) report() *Report {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	r := &Report{
 		Seed: w.seed, Transactions: len(w.orders), Violations: w.violations, Struck: w.struck,
 		Sum: w.trace.sum, Coverage: w.coverage,
