@@ -1,11 +1,8 @@
 package twophase
 
-import (
-	"runtime"
-	"sync"
-)
+import "sync"
 
-// workers run jobs side by side, each on a goroutine of its own. A few of the
+// workers run jobs side by side, each on a goroutine of its own. Some of the
 // goroutines are kept for later jobs: they have the stack that a job needs, and
 // a new one would spend more time on growing it than on the job.
 type workers struct {
@@ -20,8 +17,12 @@ type job struct {
 	actions []action
 }
 
+// keptWorkers is how many goroutines idle at most, with some 8 KiB of stack each.
+// With fewer, hundreds of callers who wait for one commit make new ones each time.
+const keptWorkers = 256
+
 func newWorkers() *workers {
-	return &workers{jobs: make(chan job), keep: make(chan struct{}, 8*runtime.GOMAXPROCS(0))}
+	return &workers{jobs: make(chan job), keep: make(chan struct{}, keptWorkers)}
 }
 
 // start does a job soon, and never waits for others to end.

@@ -176,6 +176,11 @@ func (w *world) pruned() {
 		if !o.standing.Finished() {
 			w.violate("I5: %s is forgotten, and not finished", id)
 		}
+		// Whose coordinator was killed before it could say that there is nothing
+		// to release: its function had failed before its first step.
+		if o.standing.State == twophase.StateReleasing && len(o.standing.Steps) > 0 {
+			w.violate("I4: %s is forgotten as releasing", id)
+		}
 		w.coverage.journal(opPrune, o.standing)
 	}
 }
