@@ -34,6 +34,13 @@ type database interface {
 // one.
 type plain struct{ single, grouped float64 }
 
+func (p plain) groupedText() string {
+	if p.grouped == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.0f", p.grouped)
+}
+
 // stock is a pool and how its keys and kinds are numbered.
 type stock struct {
 	owner
@@ -161,27 +168,45 @@ func (s *stock) pairs(ctx context.Context, callers int, d time.Duration) (measur
 	return m, errors.Join(err, released())
 }
 
-// releaseBehind releases the keys that it is sent, 64 at a time.
+// A lot of keys is released at a time, or what has come after lotTime: those who want
+// what it holds may be the only ones left.
+const (
+	lot     = 64
+	lotTime = 5 * time.Millisecond
+)
+
+// releaseBehind releases the keys that it is sent, a lot at a time.
 func (s *stock) releaseBehind(ctx context.Context, room int) (keys chan twophase.Key, done func() error) {
-	const lot = 64
 	keys = make(chan twophase.Key, room)
 	ended := make(chan error, 1)
 	go func() {
+		late := time.NewTicker(lotTime)
+		defer late.Stop()
 		var errs []error
-		some := make([]twophase.Key, 0, lot)
+		some := make([]twophase.Key, 0, min(lot, max(1, room)))
 		for more := true; more; {
-			some = some[:0]
-			for len(some) < min(lot, max(1, room)) && more {
-				var key twophase.Key
-				if key, more = <-keys; more {
-					some = append(some, key)
-				}
-			}
+			some, more = gather(some[:0], keys, late.C)
 			errs = append(errs, s.releaseAll(ctx, some))
 		}
 		ended <- errors.Join(errs...)
 	}()
 	return keys, func() error { return <-ended }
+}
+
+// gather fills some with keys, until late. It reports whether there will be more.
+func gather(some []twophase.Key, keys <-chan twophase.Key, late <-chan time.Time) ([]twophase.Key, bool) {
+	for len(some) < cap(some) {
+		select {
+		case key, more := <-keys:
+			if !more {
+				return some, false
+			}
+			some = append(some, key)
+		case <-late:
+			return some, true
+		}
+	}
+	return some, true
 }
 
 func (s *stock) releaseAll(ctx context.Context, keys []twophase.Key) error {

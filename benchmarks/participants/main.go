@@ -47,8 +47,8 @@ func measureAll(ctx context.Context, s settings, out io.Writer) error {
 }
 
 const (
-	pairHead = `| resources | kinds | callers | pairs/s | p50 | p99 | refused first | plain/s | pairs to plain | grouped/s |
-| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |`
+	pairHead = `| resources | kinds | callers | pairs/s | p50 | p99 | refused first | plain/s | pairs to plain | calls to plain | grouped/s |
+| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |`
 
 	soldOutHead = `| sold out | callers | refusals/s | p50 | p99 | taken meanwhile |
 | --- | ---: | ---: | ---: | ---: | ---: |`
@@ -71,9 +71,9 @@ func measurePairs(ctx context.Context, db database, s settings, out io.Writer) e
 				if p, err = db.plain(ctx, n, callers, s.duration); err != nil {
 					break
 				}
-				_, _ = fmt.Fprintf(out, "| %d | %d | %d | %.0f | %.2f ms | %.2f ms | %.1f %% | %.0f | %.2f | %.0f |\n",
+				_, _ = fmt.Fprintf(out, "| %d | %d | %d | %.0f | %.2f ms | %.2f ms | %.1f %% | %.0f | %.2f | %.2f | %s |\n",
 					n, kinds, callers, m.rate, m.milliseconds(0.5), m.milliseconds(0.99), 100*m.refused,
-					p.single, m.rate/p.single, p.grouped)
+					p.single, m.rate/p.single, 2*m.rate/p.single, p.groupedText())
 			}
 			if err := errors.Join(err, stock.close()); err != nil {
 				return err

@@ -37,6 +37,16 @@ func TestSmallRunPrintsARowForEachCell(t *testing.T) {
 	}
 }
 
+// Those who are left at the end want what the lot has that is to be released next.
+func TestFewOfManyKindsComeToAnEnd(t *testing.T) {
+	t.Parallel()
+	var out, errs bytes.Buffer
+	require.Zero(t, run([]string{
+		"-databases", "sqlite", "-resources", "2000", "-kinds", "500", "-callers", "256", "-duration", "1s", "-soldout=false",
+	}, &out, &errs), errs.String())
+	assert.Contains(t, out.String(), "| 2000 | 500 | 256 |")
+}
+
 func TestFlagsThatCannotBeRightAreRefused(t *testing.T) {
 	t.Parallel()
 	for args, says := range map[string]string{
