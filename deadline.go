@@ -3,6 +3,8 @@ package twophase
 import (
 	"sync"
 	"time"
+
+	"github.com/seed-bcc3c603/twophase/internal/queue"
 )
 
 // deadlines tells runs that their timeout has come. Those that are given the same
@@ -11,32 +13,17 @@ import (
 type deadlines struct {
 	timeout time.Duration
 
-	mu          sync.Mutex
-	first, last *deadline
-	timer       *time.Timer // nil unless it is going to fire, at first's time or before
-	closed      bool
-}
-
-// deadline is a run's place in the list.
-type deadline struct {
-	run        *run
-	due        time.Time
-	in         bool
-	prev, next *deadline
+	mu     sync.Mutex
+	runs   queue.Queue[run] // the next to end is the first
+	timer  *time.Timer      // nil unless it is going to fire, at the first's time or before
+	closed bool
 }
 
 // add puts a run at the end.
 func (d *deadlines) add(r *run) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	own := &r.deadline
-	own.run, own.due, own.in, own.prev = r, r.started.Add(d.timeout), true, d.last
-	if d.last == nil {
-		d.first = own
-	} else {
-		d.last.next = own
-	}
-	d.last = own
+	d.runs.Add(r, &r.deadline)
 	d.arm()
 }
 
@@ -44,30 +31,13 @@ func (d *deadlines) add(r *run) {
 func (d *deadlines) remove(r *run) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.drop(&r.deadline)
-}
-
-func (d *deadlines) drop(own *deadline) {
-	if !own.in {
-		return
-	}
-	if own.prev == nil {
-		d.first = own.next
-	} else {
-		own.prev.next = own.next
-	}
-	if own.next == nil {
-		d.last = own.prev
-	} else {
-		own.next.prev = own.prev
-	}
-	own.in, own.prev, own.next = false, nil, nil
+	r.deadline.Leave()
 }
 
 // arm sets the timer for the first, unless it fires before. The lock is held.
 func (d *deadlines) arm() {
-	if d.timer == nil && d.first != nil && !d.closed {
-		d.timer = time.AfterFunc(time.Until(d.first.due), d.fire)
+	if first := d.runs.First(); first != nil && d.timer == nil && !d.closed {
+		d.timer = time.AfterFunc(d.left(first), d.fire)
 	}
 }
 
@@ -76,9 +46,9 @@ func (d *deadlines) fire() {
 	d.mu.Lock()
 	d.timer = nil
 	var late []*run
-	for d.first != nil && time.Until(d.first.due) <= 0 {
-		late = append(late, d.first.run)
-		d.drop(d.first)
+	for r := d.runs.First(); r != nil && d.left(r) <= 0; r = d.runs.First() {
+		late = append(late, r)
+		r.deadline.Leave()
 	}
 	d.arm()
 	d.mu.Unlock()
@@ -86,6 +56,9 @@ func (d *deadlines) fire() {
 		r.late()
 	}
 }
+
+// left is how long a run has until its timeout.
+func (d *deadlines) left(r *run) time.Duration { return d.timeout - time.Since(r.started) }
 
 // close ends the timer. No run is under way any more.
 func (d *deadlines) close() {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/seed-bcc3c603/twophase/internal/queue"
 )
 
 // MemoryJournal is a [Journal] that lives as long as the process. What it
@@ -17,9 +19,9 @@ import (
 type MemoryJournal struct {
 	mu       sync.Mutex
 	entries  map[string]*memoryEntry
-	open     memoryQueue // those not finished
-	finished memoryQueue // the others, in the order in which they finished
-	begun    int64       // how many ever, for the order of List
+	open     queue.Queue[memoryEntry] // those not finished
+	finished queue.Queue[memoryEntry] // the others, in the order in which they finished
+	begun    int64                    // how many ever, for the order of List
 	opened   time.Time
 }
 
@@ -30,8 +32,7 @@ type memoryEntry struct {
 	// When, counted from the opening of the journal.
 	begun, deadline, leased, finished time.Duration
 
-	in         *memoryQueue // open or finished
-	prev, next *memoryEntry
+	place queue.Place[memoryEntry] // open or finished
 }
 
 // NewMemoryJournal returns an empty journal.
@@ -93,7 +94,7 @@ func (j *MemoryJournal) Claim(ctx context.Context, owner string, lease time.Dura
 	defer j.mu.Unlock()
 	now := j.now()
 	var overdue []*memoryEntry
-	for entry := j.open.first; entry != nil; entry = entry.next {
+	for entry := j.open.First(); entry != nil; entry = entry.place.Next() {
 		if entry.leased <= now {
 			overdue = append(overdue, entry)
 		}
@@ -121,7 +122,7 @@ func (j *MemoryJournal) Renew(ctx context.Context, owner string, lease time.Dura
 	defer j.mu.Unlock()
 	now := j.now()
 	for _, id := range ids {
-		if entry, ok := j.entries[id]; ok && entry.in == &j.open && entry.record.Owner == owner {
+		if entry, ok := j.entries[id]; ok && j.open.Has(&entry.place) && entry.record.Owner == owner {
 			entry.leased = later(now, lease)
 		}
 	}
@@ -138,7 +139,7 @@ func (j *MemoryJournal) Yield(
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	entry, ok := j.entries[id]
-	if !ok || entry.in != &j.open || entry.record.Owner != owner || entry.record.Epoch != epoch {
+	if !ok || !j.open.Has(&entry.place) || entry.record.Owner != owner || entry.record.Epoch != epoch {
 		return nil
 	}
 	entry.record.Owner = ""
@@ -185,8 +186,8 @@ func (j *MemoryJournal) Prune(ctx context.Context, age time.Duration, limit int)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	now, n := j.now(), 0
-	for entry := j.finished.first; entry != nil && n < limit && now-entry.finished > age; entry = j.finished.first {
-		entry.leave()
+	for entry := j.finished.First(); entry != nil && n < limit && now-entry.finished > age; entry = j.finished.First() {
+		entry.place.Leave()
 		delete(j.entries, entry.record.ID)
 		n++
 	}
@@ -236,46 +237,12 @@ func (j *MemoryJournal) update(ctx context.Context, id string, change func(Recor
 // file puts an entry where it belongs: with the open ones or the finished.
 func (j *MemoryJournal) file(entry *memoryEntry, now time.Duration) {
 	switch finished := entry.record.Finished(); {
-	case finished && entry.in != &j.finished:
+	case finished && !j.finished.Has(&entry.place):
 		entry.finished = now
-		j.finished.add(entry)
-	case !finished && entry.in == nil:
-		j.open.add(entry)
+		j.finished.Add(entry, &entry.place)
+	case !finished && !j.open.Has(&entry.place):
+		j.open.Add(entry, &entry.place)
 	}
-}
-
-// memoryQueue is a list that entries may leave from anywhere. They bring their
-// own place in it, so nothing is allocated.
-type memoryQueue struct{ first, last *memoryEntry }
-
-// add puts an entry at the end, from whatever queue it is in.
-func (q *memoryQueue) add(e *memoryEntry) {
-	e.leave()
-	e.in, e.prev = q, q.last
-	if q.last == nil {
-		q.first = e
-	} else {
-		q.last.next = e
-	}
-	q.last = e
-}
-
-// leave takes an entry out of its queue, if it is in one.
-func (e *memoryEntry) leave() {
-	if e.in == nil {
-		return
-	}
-	if e.prev == nil {
-		e.in.first = e.next
-	} else {
-		e.prev.next = e.next
-	}
-	if e.next == nil {
-		e.in.last = e.prev
-	} else {
-		e.next.prev = e.prev
-	}
-	e.in, e.prev, e.next = nil, nil, nil
 }
 
 // read returns the record with its durations as of now. What it shares with

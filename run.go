@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-bcc3c603/twophase/internal/queue"
 )
 
 // run is one transaction under way in this process. It does what the machine
@@ -23,8 +25,8 @@ type run struct {
 	told     bool          // the outcome is known
 	result   Result
 	err      error
-	timer    *time.Timer // for a timeout of its own, and then for overdue
-	deadline deadline    // of the others
+	timer    *time.Timer      // for a timeout of its own, and then for overdue
+	deadline queue.Place[run] // of the others
 	machine  machine
 	record   Record
 	steps    []*runStep

@@ -45,5 +45,5 @@ func (p *Pool) consume(e *entry, now time.Time) {
 		p.remove(r)
 	}
 	e.resources, e.finished = nil, now
-	p.finished.add(&e.place)
+	p.finished.Add(e, &e.place)
 }

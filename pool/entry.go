@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/seed-bcc3c603/twophase"
+	"github.com/seed-bcc3c603/twophase/internal/queue"
 )
 
 // entry is what the pool has stored under a key. What becomes of it is ruled
@@ -15,10 +16,10 @@ type entry struct {
 	key       twophase.Key
 	kind      *kind       // of the resources
 	resources []*resource // what it holds, reserved or assigned
-	queue     *queue      // while it is reserved
+	sameHold  *sameHold   // while it is reserved
 	consumed  []string    // what it held until that was consumed; nil if it was not
 	finished  time.Time   // when it was released, found expired, or consumed
-	place     place[entry]
+	place     queue.Place[entry]
 }
 
 // entry returns what is stored under key, or else an entry to be stored.
@@ -26,9 +27,7 @@ func (p *Pool) entry(key twophase.Key) *entry {
 	if e, ok := p.entries[key]; ok {
 		return e
 	}
-	e := &entry{key: key}
-	e.place.of = e
-	return e
+	return &entry{key: key}
 }
 
 // store makes a verdict on e the state of things, and returns its answer.
@@ -62,7 +61,7 @@ func (p *Pool) change(e *entry, v twophase.Verdict, now time.Time) {
 		e.shelve(Assigned)
 	case twophase.EntryReleased, twophase.EntryExpired:
 		e.finished = now
-		p.finished.add(&e.place)
+		p.finished.Add(e, &e.place)
 	}
 }
 
@@ -74,14 +73,14 @@ func (p *Pool) take(e *entry, want Want, now time.Time) error {
 	}
 	p.takeBack(k, want.Count, now)
 	free := &k.shelves[Free]
-	if free.len < want.Count {
-		return refused(e.key, want, fmt.Sprintf("%d free", free.len))
+	if free.Len() < want.Count {
+		return refused(e.key, want, fmt.Sprintf("%d free", free.Len()))
 	}
 	e.kind = k
 	e.resources = make([]*resource, want.Count)
-	for i, r := 0, free.first; i < want.Count; i, r = i+1, r.next {
-		r.of.holder = e
-		e.resources[i] = r.of
+	for i, r := 0, free.First(); i < want.Count; i, r = i+1, r.place.Next() {
+		r.holder = e
+		e.resources[i] = r
 	}
 	e.shelve(Reserved)
 	return nil
@@ -89,7 +88,7 @@ func (p *Pool) take(e *entry, want Want, now time.Time) error {
 
 // takeBack frees what has run out, until enough resources of a kind are free.
 func (p *Pool) takeBack(k *kind, enough int, now time.Time) {
-	for k.shelves[Free].len < enough {
+	for k.shelves[Free].Len() < enough {
 		e := k.expiries.next()
 		if e == nil || !p.expire(e, now) {
 			return
@@ -110,12 +109,12 @@ func (p *Pool) expire(e *entry, now time.Time) bool {
 // pays for two, so that they do not pile up.
 func (p *Pool) forget(now time.Time) {
 	for range 2 {
-		oldest := p.finished.first
-		if oldest == nil || now.Sub(oldest.of.finished) < p.config.retention {
+		oldest := p.finished.First()
+		if oldest == nil || now.Sub(oldest.finished) < p.config.retention {
 			return
 		}
-		oldest.leave()
-		delete(p.entries, oldest.of.key)
+		oldest.place.Leave()
+		delete(p.entries, oldest.key)
 	}
 }
 
@@ -131,7 +130,7 @@ func (e *entry) free() {
 // shelve puts what e holds where resources of that state are.
 func (e *entry) shelve(state State) {
 	for _, r := range e.resources {
-		e.kind.shelves[state].add(&r.place)
+		e.kind.shelves[state].Add(r, &r.place)
 	}
 }
 

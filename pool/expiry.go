@@ -3,6 +3,8 @@ package pool
 import (
 	"container/heap"
 	"time"
+
+	"github.com/seed-bcc3c603/twophase/internal/queue"
 )
 
 // expiries are the reservations of one kind, by when they run out.
@@ -12,14 +14,14 @@ import (
 // when their first runs out: what is added or removed costs the logarithm of
 // the number of lengths under way, not of the number of reservations.
 type expiries struct {
-	queues map[time.Duration]*queue
-	heap   queueHeap
+	queues map[time.Duration]*sameHold
+	heap   holdHeap
 }
 
-// queue has reservations of one hold, and is never empty.
-type queue struct {
+// sameHold has reservations of one hold, and is never empty.
+type sameHold struct {
 	hold    time.Duration
-	entries list[entry]
+	entries queue.Queue[entry]
 	index   int // in the heap
 }
 
@@ -28,22 +30,22 @@ func (x *expiries) next() *entry {
 	if len(x.heap) == 0 {
 		return nil
 	}
-	return x.heap[0].entries.first.of
+	return x.heap[0].entries.First()
 }
 
 // add files an entry that was reserved just now.
 func (x *expiries) add(e *entry, hold time.Duration) {
 	q, ok := x.queues[hold]
 	if !ok {
-		q = &queue{hold: hold}
+		q = &sameHold{hold: hold}
 	}
-	q.entries.add(&e.place)
-	e.queue = q
+	q.entries.Add(e, &e.place)
+	e.sameHold = q
 	if ok {
 		return // its first is the same as before
 	}
 	if x.queues == nil {
-		x.queues = map[time.Duration]*queue{}
+		x.queues = map[time.Duration]*sameHold{}
 	}
 	x.queues[hold] = q
 	heap.Push(&x.heap, q)
@@ -51,12 +53,12 @@ func (x *expiries) add(e *entry, hold time.Duration) {
 
 // remove takes out an entry that is no longer reserved.
 func (x *expiries) remove(e *entry) {
-	q := e.queue
-	wasFirst := q.entries.first == &e.place
-	e.place.leave()
-	e.queue = nil
+	q := e.sameHold
+	wasFirst := q.entries.First() == e
+	e.place.Leave()
+	e.sameHold = nil
 	switch {
-	case q.entries.len == 0:
+	case q.entries.Len() == 0:
 		heap.Remove(&x.heap, q.index)
 		delete(x.queues, q.hold)
 	case wasFirst:
@@ -64,27 +66,27 @@ func (x *expiries) remove(e *entry) {
 	}
 }
 
-// queueHeap implements [heap.Interface].
-type queueHeap []*queue
+// holdHeap implements [heap.Interface].
+type holdHeap []*sameHold
 
-func (h queueHeap) Len() int { return len(h) }
+func (h holdHeap) Len() int { return len(h) }
 
-func (h queueHeap) Less(i, j int) bool {
-	return h[i].entries.first.of.Expires.Before(h[j].entries.first.of.Expires)
+func (h holdHeap) Less(i, j int) bool {
+	return h[i].entries.First().Expires.Before(h[j].entries.First().Expires)
 }
 
-func (h queueHeap) Swap(i, j int) {
+func (h holdHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].index, h[j].index = i, j
 }
 
-func (h *queueHeap) Push(q any) {
-	added := q.(*queue)
+func (h *holdHeap) Push(q any) {
+	added := q.(*sameHold)
 	added.index = len(*h)
 	*h = append(*h, added)
 }
 
-func (h *queueHeap) Pop() any {
+func (h *holdHeap) Pop() any {
 	last := len(*h) - 1
 	popped := (*h)[last]
 	(*h)[last] = nil

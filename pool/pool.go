@@ -43,6 +43,7 @@ import (
 	"time"
 
 	"github.com/seed-bcc3c603/twophase"
+	"github.com/seed-bcc3c603/twophase/internal/queue"
 )
 
 // Pool is a [twophase.Participant] that keeps its books in memory. It is safe
@@ -54,7 +55,7 @@ type Pool struct {
 	kinds     map[string]*kind        // by name, those that have resources
 	resources map[string]*resource    // by id
 	entries   map[twophase.Key]*entry // what was ever asked, until it is forgotten
-	finished  list[entry]             // those released, expired and consumed, in that order
+	finished  queue.Queue[entry]      // those released, expired and consumed, in that order
 }
 
 var _ twophase.Participant = (*Pool)(nil)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-bcc3c603/twophase"
+	"github.com/seed-bcc3c603/twophase/internal/queue"
 )
 
 // The errors of [Pool.Restock] and [Pool.Withdraw], besides
@@ -145,9 +146,9 @@ func (p *Pool) Count(kind string) Counts {
 		return Counts{}
 	}
 	return Counts{
-		Free:     k.shelves[Free].len,
-		Reserved: k.shelves[Reserved].len,
-		Assigned: k.shelves[Assigned].len,
+		Free:     k.shelves[Free].Len(),
+		Reserved: k.shelves[Reserved].Len(),
+		Assigned: k.shelves[Assigned].Len(),
 	}
 }
 
@@ -179,7 +180,7 @@ func (p *Pool) Lookup(key twophase.Key) (Holding, bool) {
 // kind is the stock of one kind.
 type kind struct {
 	name     string
-	shelves  [Assigned + 1]list[resource] // by their state; the free ones in the order in which they became so
+	shelves  [Assigned + 1]queue.Queue[resource] // by their state; the free ones in the order in which they became so
 	expiries expiries
 }
 
@@ -188,7 +189,7 @@ type resource struct {
 	id     string
 	kind   *kind
 	holder *entry // nil if it is free
-	place  place[resource]
+	place  queue.Place[resource]
 }
 
 func (p *Pool) add(name, id string) {
@@ -198,13 +199,12 @@ func (p *Pool) add(name, id string) {
 		p.kinds[name] = k
 	}
 	r := &resource{id: id, kind: k}
-	r.place.of = r
-	k.shelves[Free].add(&r.place)
+	k.shelves[Free].Add(r, &r.place)
 	p.resources[id] = r
 }
 
 func (p *Pool) remove(r *resource) {
-	r.place.leave()
+	r.place.Leave()
 	delete(p.resources, r.id)
 	if r.kind.empty() {
 		delete(p.kinds, r.kind.name)
@@ -225,14 +225,13 @@ func (p *Pool) current(name string, now time.Time) *kind {
 }
 
 func (k *kind) empty() bool {
-	return k.shelves[Free].len+k.shelves[Reserved].len+k.shelves[Assigned].len == 0
+	return k.shelves[Free].Len()+k.shelves[Reserved].Len()+k.shelves[Assigned].Len() == 0
 }
 
 // appendTo appends what the kind has to a listing.
 func (k *kind) appendTo(all []Resource, now time.Time) []Resource {
 	for state := Free; state <= Assigned; state++ {
-		for at := k.shelves[state].first; at != nil; at = at.next {
-			r := at.of
+		for r := k.shelves[state].First(); r != nil; r = r.place.Next() {
 			listed := Resource{ID: r.id, Kind: k.name, State: state}
 			if r.holder != nil {
 				listed.Key, listed.TimeLeft = r.holder.key, r.holder.TimeLeft(now)
