@@ -54,7 +54,8 @@ const (
 	EventBegun EventKind = "begun"
 	// EventDecided is the decision that stands, known to be durable.
 	EventDecided EventKind = "decided"
-	// EventFinished is a transaction with nothing left to do.
+	// EventFinished is a transaction whose releases are all acknowledged. One that
+	// had none to make is finished with its EventDecided.
 	EventFinished EventKind = "finished"
 	// EventRecovering is a transaction claimed from its former owner.
 	EventRecovering EventKind = "recovering"
