@@ -233,21 +233,26 @@ func TestStatementsGoFromRowToRowByAnIndexWhateverTheSize(t *testing.T) {
 			p.participant, none, none, [][]byte{}, none, []int64{}, []int64{}, none, []time.Time{}, int64(1),
 		},
 	}
-	for _, rows := range []int{0, 1, 20_000} {
-		_, err := db.Exec(t.Context(), `INSERT INTO twophase_resources (participant, id, kind, slot)
-			SELECT $1, 'packet-' || n, 'kind-' || n % 3, n FROM generate_series(1, $2::bigint) AS n ON CONFLICT DO NOTHING`,
+	asksWhatWasFreed := map[string]bool{p.taking.fresh: true, p.taking.probe: true}
+	for _, rows := range []int{0, 1, 1000, 20_000} {
+		_, err := db.Exec(t.Context(), `INSERT INTO twophase_resources (participant, id, kind, slot, freed)
+			SELECT $1, 'packet-' || n, 'kind-' || n % 3, hashtext(n::text), pg_current_xact_id()
+			FROM generate_series(1, $2::bigint) AS n ON CONFLICT DO NOTHING`,
 			p.participant, rows)
 		require.NoError(t, err)
 		_, err = db.Exec(t.Context(), `INSERT INTO twophase_reservations (participant, transaction, step, state, fingerprint, expires_at)
 			SELECT $1, 'order-' || n, 'store', 1 + n % 4, '', now() FROM generate_series(1, $2::bigint) AS n ON CONFLICT DO NOTHING`,
 			p.participant, rows)
 		require.NoError(t, err)
-		execute(t, db, `ANALYZE`)
+		if rows != 1000 {
+			execute(t, db, `ANALYZE`)
+		}
 		for sql, args := range statements {
 			text := explain(t, p, sql, args)
 			require.NotContains(t, text, "Seq Scan on twophase", "%d rows: %s", rows, sql)
 			require.NotContains(t, text, "twophase_resources_listed", "%d rows: %s", rows, sql)
 			require.NotContains(t, text, "hashed SubPlan", "%d rows: %s", rows, sql)
+			require.Equal(t, asksWhatWasFreed[sql], strings.Contains(text, "twophase_resources_freed"), "%d rows: %s\n%s", rows, sql, text)
 			for line := range strings.Lines(text) {
 				if wholePrimaryKey.MatchString(line) {
 					condition := text[strings.Index(text, line)+len(line):]

@@ -332,7 +332,7 @@ const takeFree = `WITH asked AS MATERIALIZED (
 				SELECT 1 FROM RESOURCES AS resource
 				WHERE resource.participant = @participant::bigint AND resource.kind = missing.kind
 					AND resource.transaction IS NULL @freed @where
-				LIMIT needed.count
+				ORDER BY @place LIMIT needed.count
 			) AS few
 		) AS visible, (
 			SELECT true FROM RESERVATIONS AS e
