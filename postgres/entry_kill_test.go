@@ -126,8 +126,8 @@ func (s *street) coordinator(t *testing.T, journal twophase.Journal) *twophase.C
 	t.Helper()
 	fast := twophase.Retry{First: 10 * time.Millisecond, Max: 100 * time.Millisecond, Attempt: 250 * time.Millisecond}
 	c, err := twophase.NewCoordinator(journal,
-		twophase.WithParticipant("store", anyOf{s.services, "store"}),
-		twophase.WithParticipant("delivery", anyOf{s.services, "delivery"}),
+		twophase.WithParticipant("store", newAnyOf(s.services, "store")),
+		twophase.WithParticipant("delivery", newAnyOf(s.services, "delivery")),
 		twophase.WithLease(300*time.Millisecond), twophase.WithTimeout(2*time.Second),
 		twophase.WithPolicy(twophase.Policy{
 			Hold: killHold, ReserveFor: shortHold * 2 / 5, AssignFor: shortHold * 2 / 5, Margin: shortHold / 10,

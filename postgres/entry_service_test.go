@@ -5,13 +5,9 @@ package postgres
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-bcc3c603/twophase"
+	"github.com/seed-bcc3c603/twophase/internal/crashtest"
 )
 
 // The environment that makes the test binary a service, which is to be killed.
@@ -57,17 +54,7 @@ func serve(ctx context.Context, url, socket string) error {
 	if err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/store", counter{store})
-	mux.Handle("/delivery", counter{delivery})
-	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "unix", socket)
-	if err != nil {
-		return err
-	}
-	return (&http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}).Serve(listener)
+	return crashtest.Serve(map[string]twophase.Participant{"store": store, "delivery": delivery}, socket)
 }
 
 // whenItIsThere waits for a server that is away.
@@ -79,56 +66,6 @@ func whenItIsThere[T any](open func() (T, error)) (opened T, err error) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	return opened, err
-}
-
-// message is a call on a participant, or its answer.
-type message struct {
-	Call        twophase.Call
-	Request     twophase.Request
-	Reservation twophase.Reservation
-	Final       int // 1 is the first of finals
-	Err         string
-}
-
-var finals = []error{
-	twophase.ErrRefused, twophase.ErrExpired, twophase.ErrReleased, twophase.ErrUnknown, twophase.ErrMismatch,
-}
-
-// counter is where a participant is called. Some calls arrive late, whatever has become
-// of their caller.
-type counter struct{ participant twophase.Participant }
-
-const latest = 400 * time.Millisecond
-
-func (c counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var m message
-	if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	if rand.N(20) == 0 {
-		time.Sleep(rand.N(latest))
-	}
-	ctx, err := context.WithoutCancel(r.Context()), error(nil)
-	switch m.Call {
-	case twophase.CallReserve:
-		m.Reservation, err = c.participant.Reserve(ctx, m.Request)
-	case twophase.CallAssign:
-		err = c.participant.Assign(ctx, m.Request.Key)
-	case twophase.CallRelease:
-		err = c.participant.Release(ctx, m.Request.Key)
-	default:
-		err = fmt.Errorf("there is no call %v", m.Call)
-	}
-	if err != nil {
-		m.Err = err.Error()
-		for i, final := range finals {
-			if errors.Is(err, final) {
-				m.Final = i + 1
-			}
-		}
-	}
-	_ = json.NewEncoder(w).Encode(m) // the caller may have gone
 }
 
 // service is a process that serves, and is started again when it was killed.
@@ -143,15 +80,11 @@ type service struct {
 // newService starts a service that ends with the test.
 func newService(t *testing.T, url, socket string) *service {
 	t.Helper()
-	transport := &http.Transport{MaxIdleConnsPerHost: 64}
-	transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}
-	s := &service{url: url, socket: socket, client: &http.Client{Transport: transport}}
+	s := &service{url: url, socket: socket, client: crashtest.NewClient(socket)}
 	s.start(t)
 	t.Cleanup(func() {
 		s.kill(t)
-		transport.CloseIdleConnections()
+		s.client.CloseIdleConnections()
 	})
 	return s
 }
@@ -177,49 +110,22 @@ func (s *service) kill(t *testing.T) {
 	require.ErrorContains(t, err, "killed", "it has ended by itself: %s", s.words)
 }
 
-// anyOf is a participant of services of which any may be called.
-type anyOf struct {
-	services []*service
-	name     string
+// anyOf is a participant that several services serve, of which any may be called.
+type anyOf []twophase.Participant
+
+func newAnyOf(services []*service, name string) (all anyOf) {
+	for _, s := range services {
+		all = append(all, crashtest.NewRemote(name, s.client))
+	}
+	return all
 }
+
+func (a anyOf) one() twophase.Participant { return a[rand.N(len(a))] }
 
 func (a anyOf) Reserve(ctx context.Context, req twophase.Request) (twophase.Reservation, error) {
-	answer, err := a.call(ctx, message{Call: twophase.CallReserve, Request: req})
-	return answer.Reservation, err
+	return a.one().Reserve(ctx, req)
 }
 
-func (a anyOf) Assign(ctx context.Context, key twophase.Key) error {
-	_, err := a.call(ctx, message{Call: twophase.CallAssign, Request: twophase.Request{Key: key}})
-	return err
-}
+func (a anyOf) Assign(ctx context.Context, key twophase.Key) error { return a.one().Assign(ctx, key) }
 
-func (a anyOf) Release(ctx context.Context, key twophase.Key) error {
-	_, err := a.call(ctx, message{Call: twophase.CallRelease, Request: twophase.Request{Key: key}})
-	return err
-}
-
-func (a anyOf) call(ctx context.Context, m message) (answer message, err error) {
-	body, err := json.Marshal(m)
-	if err != nil {
-		return answer, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://service/"+a.name, bytes.NewReader(body))
-	if err != nil {
-		return answer, err
-	}
-	reply, err := a.services[rand.N(len(a.services))].client.Do(req)
-	if err != nil {
-		return answer, err
-	}
-	defer func() { _ = reply.Body.Close() }()
-	if err := json.NewDecoder(reply.Body).Decode(&answer); err != nil {
-		return answer, err
-	}
-	switch {
-	case answer.Final > 0:
-		return answer, fmt.Errorf("%w: %s", finals[answer.Final-1], answer.Err)
-	case answer.Err != "":
-		return answer, errors.New(answer.Err)
-	}
-	return answer, nil
-}
+func (a anyOf) Release(ctx context.Context, key twophase.Key) error { return a.one().Release(ctx, key) }

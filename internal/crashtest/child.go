@@ -79,7 +79,7 @@ func (c child) serve(open []OpenServices) error {
 	if err != nil {
 		return err
 	}
-	return serveParticipants(participants, c.Socket)
+	return Serve(participants, c.Socket)
 }
 
 // newCoordinator returns a coordinator for which everything happens soon.
@@ -102,7 +102,7 @@ func (c child) coordinate(open Open) error {
 	if err != nil {
 		return err
 	}
-	coordinator, err := newCoordinator(slow{journal}, newClient(c.Socket))
+	coordinator, err := newCoordinator(slow{journal}, NewClient(c.Socket))
 	if err != nil {
 		return err
 	}

@@ -184,7 +184,7 @@ func (r *round) settle(t testing.TB, storage string) []twophase.Record {
 	defer cancel()
 	journal, end, err := r.Open(ctx, storage)
 	require.NoError(t, err)
-	client := newClient(r.template.Socket)
+	client := NewClient(r.template.Socket)
 	coordinator, err := newCoordinator(journal, client)
 	require.NoError(t, err)
 	for len(list(t, journal, twophase.Filter{Unfinished: true})) > 0 && ctx.Err() == nil {

@@ -55,9 +55,9 @@ func openLedgers(dir string) (map[string]twophase.Participant, error) {
 	return ledgers, nil
 }
 
-// serveParticipants serves participants, with some faults, until the process
-// ends.
-func serveParticipants(participants map[string]twophase.Participant, socket string) error {
+// Serve serves participants by their names at a socket, with some faults, until the
+// process ends.
+func Serve(participants map[string]twophase.Participant, socket string) error {
 	mux := http.NewServeMux()
 	for name, participant := range participants {
 		mux.Handle("/"+name, counter{participant})
@@ -131,8 +131,8 @@ type remote struct {
 	client *http.Client
 }
 
-// newClient returns a client of whoever serves at the socket.
-func newClient(socket string) *http.Client {
+// NewClient returns a client of whoever serves at the socket.
+func NewClient(socket string) *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
@@ -140,6 +140,9 @@ func newClient(socket string) *http.Client {
 		MaxIdleConnsPerHost: 64,
 	}}
 }
+
+// NewRemote returns the participant of that name which is served to a client.
+func NewRemote(name string, client *http.Client) twophase.Participant { return remote{name, client} }
 
 // remotes returns options for a coordinator that knows the participants.
 func remotes(client *http.Client) []twophase.Option {

@@ -27,7 +27,7 @@ func serveLedger(t *testing.T, ledger *Ledger) remote {
 	server := &http.Server{Handler: counter{ledger}, ReadHeaderTimeout: time.Minute}
 	served := make(chan error)
 	go func() { served <- server.Serve(listener) }()
-	client := newClient(socket)
+	client := NewClient(socket)
 	t.Cleanup(func() {
 		client.CloseIdleConnections()
 		require.NoError(t, server.Close())
