@@ -2,6 +2,7 @@ package twophase_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -114,6 +115,19 @@ func TestTimeoutGivesUp(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.ErrorContains(t, err, "undecided at its timeout")
 		assert.Equal(t, 20*time.Second, time.Since(w.start).Truncate(time.Second))
+		w.settle()
+		w.audit()
+	})
+	bubble(t, "and says what was still being tried, not what had failed before", func(t *testing.T, w *world) {
+		w.stockAll(2)
+		w.stocks["store"].fail(twophase.CallReserve, fault{err: errors.New("the store is busy")})
+		w.stocks["delivery"].fail(twophase.CallAssign, forEver(fault{err: errors.New("delivery is away")})...)
+		_, err := w.coordinator().Run(t.Context(), twophase.Transaction{
+			ID: "order-1", Steps: []twophase.Step{{Participant: "store"}, {Participant: "delivery"}}, Timeout: 5 * time.Second,
+		})
+		w.tell("order-1", err)
+		require.ErrorContains(t, err, "not placed: assign delivery: undecided at its timeout")
+		assert.ErrorContains(t, err, "delivery is away")
 		w.settle()
 		w.audit()
 	})
