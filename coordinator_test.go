@@ -291,6 +291,19 @@ func TestSameIDAgain(t *testing.T) {
 		running.Wait()
 		w.audit()
 	})
+	bubble(t, "a function is told if others have begun other steps meanwhile", func(t *testing.T, w *world) {
+		w.stockAll(2)
+		first := w.coordinator()
+		_, err := w.runFunc(t.Context(), w.coordinator(), "order-1", func(ctx context.Context, tx *twophase.Tx) error {
+			_, err := w.run(ctx, first, "order-1", "store")
+			assert.NoError(t, err)
+			return reserveAll("delivery")(ctx, tx)
+		})
+		require.ErrorIs(t, err, twophase.ErrMismatch)
+		time.Sleep(time.Hour) // for what the misused id took elsewhere
+		w.audit()
+		assert.Len(t, w.stocks["delivery"].free, 2)
+	})
 	bubble(t, "other payloads are a mismatch", func(t *testing.T, w *world) {
 		w.stockAll(2)
 		c := w.coordinator()
@@ -606,6 +619,26 @@ func TestJournalThatIsAwayOrRefuses(t *testing.T) {
 			w.audit()
 		})
 	}
+	bubble(t, "but what may have begun is not given up", func(t *testing.T, w *world) {
+		w.stockAll(2)
+		w.journal.fail("begin", fault{loseReply: true}, fault{err: twophase.ErrUnavailable}, fault{err: twophase.ErrUnavailable})
+		_, err := w.run(t.Context(), w.coordinator(), "order-1", "store", "delivery")
+		require.NoError(t, err)
+		w.audit()
+	})
+	bubble(t, "and is asked again, not too often", func(t *testing.T, w *world) {
+		w.stockAll(2)
+		w.journal.fail("begin", forEver(fault{loseRequest: true})...)
+		go func() { _, _ = w.run(t.Context(), w.coordinator(), "order-1", "store", "delivery") }()
+		time.Sleep(50 * time.Second) // once a second in the mean, at last
+		asked := w.journal.asked("begin")
+		assert.Greater(t, asked, 20)
+		assert.Less(t, asked, 150)
+		w.journal.heal()
+		time.Sleep(10 * time.Second)
+		w.settle()
+		w.audit()
+	})
 	bubble(t, "Wait says that it cannot look", func(t *testing.T, w *world) {
 		w.stockAll(2)
 		away := errors.New("away")

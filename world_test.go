@@ -504,6 +504,13 @@ func (j *watchedJournal) fail(method string, faults ...fault) *watchedJournal {
 	return j
 }
 
+// asked returns how often a method was called.
+func (j *watchedJournal) asked(method string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.calls[method]
+}
+
 func (j *watchedJournal) heal() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
