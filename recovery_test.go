@@ -96,6 +96,16 @@ func TestRecovery(t *testing.T) {
 			want: twophase.Recovery{Stuck: 1}, state: twophase.StateReleasing, stuck: `release moon: there is no participant "moon"`,
 		},
 		{
+			name: "what is undecided at the very instant of its timeout is released",
+			left: twophase.Record{},
+			want: twophase.Recovery{Finished: 1}, state: twophase.StateReleased,
+		},
+		{
+			name: "whatever it asked of whom",
+			left: twophase.Record{Steps: []twophase.StepRecord{{Name: "moon", Participant: "moon"}}},
+			want: twophase.Recovery{Stuck: 1}, state: twophase.StateReleasing, stuck: `release moon: there is no participant "moon"`,
+		},
+		{
 			name: "a record of a newer version is set aside",
 			left: twophase.Record{Version: twophase.RecordVersion + 1, Deadline: time.Minute},
 			want: twophase.Recovery{Stuck: 1}, state: twophase.StateBegun, stuck: "the record has version 2, newer than 1 that this library knows",
@@ -127,6 +137,9 @@ func TestRecovery(t *testing.T) {
 			assert.Equal(t, test.stuck != "", record.Stuck())
 			assert.Contains(t, record.Trouble, test.stuck)
 			assert.Empty(t, w.stocks["store"].held("order-2"))
+			if test.left.Deadline <= 0 {
+				assert.Zero(t, w.stocks["store"].attempts(twophase.CallReserve), "it is too late to reserve")
+			}
 		})
 	}
 }
