@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-bcc3c603/twophase"
+	"github.com/seed-bcc3c603/twophase/internal/shelf"
 )
 
 func checkNamed(t *testing.T, name string, options ...Option) Check {
@@ -27,7 +28,7 @@ func TestChecksPassOutsideOfATest(t *testing.T) {
 	t.Parallel()
 	for _, check := range ParticipantChecks() {
 		synctest.Test(t, func(t *testing.T) {
-			assert.NoError(t, check.Run(t.Context(), newShelf(check.Free).subject()), check.Name)
+			assert.NoError(t, check.Run(t.Context(), subjectOf(newShelf(check.Free))), check.Name)
 		})
 	}
 }
@@ -55,16 +56,16 @@ func TestChecksThatDoNotApplySaySo(t *testing.T) {
 func TestBrokenParticipantsFailChecksOutsideOfATest(t *testing.T) {
 	t.Parallel()
 	for _, broken := range brokenParticipants {
-		for _, name := range broken.caught {
+		for _, name := range broken.Caught {
 			check := checkNamed(t, name)
 			synctest.Test(t, func(t *testing.T) {
 				s := newShelf(check.Free)
-				broken.breaks(s)
+				broken.Do(s)
 				var failure *Failure
-				require.ErrorAs(t, check.Run(t.Context(), s.subject()), &failure, "%s: %s", broken.name, name)
+				require.ErrorAs(t, check.Run(t.Context(), subjectOf(s)), &failure, "%s: %s", broken.Name, name)
 				assert.NotEmpty(t, failure.Error())
 				for _, finding := range failure.Findings {
-					assert.NotContains(t, finding, "Error Trace", "%s: %s", broken.name, name)
+					assert.NotContains(t, finding, "Error Trace", "%s: %s", broken.Name, name)
 				}
 			})
 		}
@@ -75,11 +76,11 @@ func TestFailureSaysWhatWasFoundAndWhen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShelf(1)
-		s.assign = func(e twophase.Entry, _ time.Time) twophase.Verdict {
-			return as(e, twophase.ErrReleased)
+		s.JudgeAssign = func(e *shelf.Held, _ time.Time) twophase.Verdict {
+			return twophase.Verdict{Entry: e.Entry, Err: twophase.ErrReleased}
 		}
 		began := time.Now()
-		err := checkNamed(t, "Assign of an expired key is turned away").Run(t.Context(), s.subject())
+		err := checkNamed(t, "Assign of an expired key is turned away").Run(t.Context(), subjectOf(s))
 		var failure *Failure
 		require.ErrorAs(t, err, &failure)
 		assert.Equal(t, []string{`assign is to be answered "expired", and is answered "released"`}, failure.Findings)
@@ -89,7 +90,7 @@ func TestFailureSaysWhatWasFoundAndWhen(t *testing.T) {
 
 func TestSubjectThatIsIncompleteFailsTheCheck(t *testing.T) {
 	t.Parallel()
-	subject := newShelf(1).subject()
+	subject := subjectOf(newShelf(1))
 	subject.Different = subject.Payload
 	var failure *Failure
 	require.ErrorAs(t, checkNamed(t, "a tombstone is kept").Run(t.Context(), subject), &failure)
@@ -101,7 +102,7 @@ func TestCheckWhoseContextEndsHasNoVerdict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		err := checkNamed(t, "Reserve of an expired key is turned away").Run(ctx, newShelf(1).subject())
+		err := checkNamed(t, "Reserve of an expired key is turned away").Run(ctx, subjectOf(newShelf(1)))
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	})
 }
@@ -110,7 +111,7 @@ func TestServiceThatAsksForPatienceGetsIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		busy := Fault{LoseRequest: true, Err: &twophase.RetryAfterError{After: 2 * time.Second, Err: ErrLost}}
-		subject := newShelf(1).subject()
+		subject := subjectOf(newShelf(1))
 		subject.Participant = NewFaultyParticipant(subject.Participant, Script(
 			Rule{On: Delivery{Call: twophase.CallRelease, Key: mine, Attempt: 1}, Fault: busy},
 		))
@@ -125,12 +126,12 @@ func TestLongHoldIsAskedForWhatIsNotToRunOut(t *testing.T) {
 	t.Parallel()
 	longest := func(options ...Option) (longest time.Duration) {
 		s := newShelf(1)
-		reserve := s.reserve
-		s.reserve = func(e twophase.Entry, f twophase.Fingerprint, hold time.Duration, now time.Time) twophase.Verdict {
+		reserve := s.JudgeReserve
+		s.JudgeReserve = func(e *shelf.Held, f twophase.Fingerprint, hold time.Duration, now time.Time) twophase.Verdict {
 			longest = max(longest, hold)
 			return reserve(e, f, hold, now)
 		}
-		require.NoError(t, checkNamed(t, "a repeated Assign is ok after the old expiry", options...).Run(t.Context(), s.subject()))
+		require.NoError(t, checkNamed(t, "a repeated Assign is ok after the old expiry", options...).Run(t.Context(), subjectOf(s)))
 		return longest
 	}
 	assert.Equal(t, time.Minute, longest(RealTime(10*time.Millisecond), LongHold(time.Minute)))

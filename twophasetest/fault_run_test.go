@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-bcc3c603/twophase"
+	"github.com/seed-bcc3c603/twophase/internal/shelf"
 )
 
 // A coordinator among faulty participants, on a faulty journal, keeps its word:
@@ -41,8 +42,8 @@ func runAmongFaults(t *testing.T, plan Plan) {
 		_, told[i] = coordinator.Run(t.Context(), twophase.Transaction{
 			ID: fmt.Sprintf("order-%d", i),
 			Steps: []twophase.Step{
-				{Participant: "store", Payload: packets{Count: 1}},
-				{Participant: "delivery", Payload: packets{Count: 1}},
+				{Participant: "store", Payload: want(1)},
+				{Participant: "delivery", Payload: want(1)},
 			},
 		})
 	})
@@ -59,9 +60,9 @@ func runAmongFaults(t *testing.T, plan Plan) {
 		if err == nil || errors.Is(err, twophase.ErrNotPlaced) {
 			assert.Equal(t, placed, err == nil, "%s was told %v", id, err)
 		}
-		for name, s := range map[string]*shelf{"store": store, "delivery": delivery} {
-			_, e := s.load(twophase.Key{Transaction: id, Step: name})
-			assert.Equal(t, placed, e.State == twophase.EntryAssigned, "%s at %s is %v", id, name, e.State)
+		for name, s := range map[string]*shelf.Shelf{"store": store, "delivery": delivery} {
+			state := s.State(twophase.Key{Transaction: id, Step: name})
+			assert.Equal(t, placed, state == twophase.EntryAssigned, "%s at %s is %v", id, name, state)
 		}
 	}
 }

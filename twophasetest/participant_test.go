@@ -12,13 +12,13 @@ func TestParticipantPasses(t *testing.T) {
 func TestParticipantPassesWithSeveralInstances(t *testing.T) {
 	TestParticipant(t, func(_ testing.TB, free int) Subject {
 		s := newShelf(free)
-		return s.subject(s, s)
+		return subjectOf(s, s, s)
 	})
 }
 
 func TestParticipantPassesWithSingleResource(t *testing.T) {
 	TestParticipant(t, func(_ testing.TB, free int) Subject {
-		subject := newShelf(free).subject()
+		subject := subjectOf(newShelf(free))
 		subject.Several = nil
 		return subject
 	}, SingleResource())
@@ -36,7 +36,7 @@ func TestParticipantPassesInRealTime(t *testing.T) {
 // repeats its calls does not see them.
 func TestParticipantPassesBehindFaultyNetwork(t *testing.T) {
 	TestParticipant(t, func(_ testing.TB, free int) Subject {
-		subject := newShelf(free).subject()
+		subject := subjectOf(newShelf(free))
 		plan := Seeded(1, Rates{LoseRequest: 0.2, LoseReply: 0.2, Repeat: 0.2})
 		subject.Participant = NewFaultyParticipant(subject.Participant, plan)
 		return subject
