@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/seed-bcc3c603/twophase"
+	"github.com/seed-bcc3c603/twophase/internal/shelf"
 	"github.com/seed-bcc3c603/twophase/pool"
 )
 
@@ -43,13 +43,20 @@ func requireGolden(t *testing.T, name, report string) {
 }
 
 // forgetsTombstones is a shelf that breaks one promise.
-func forgetsTombstones(free int) *shelf {
-	s := newShelf(free, "verify")
-	s.release = func(e *shelved) twophase.Verdict {
-		if e.State == twophase.EntryNone {
-			return as(e.Entry, nil)
+func forgetsTombstones(free int) *shelf.Shelf {
+	s := shelf.New(free, "verify")
+	shelf.NoTombstone(s)
+	return s
+}
+
+// losesOrders is a shelf to which nothing comes back that an order has held.
+func losesOrders(free int) *shelf.Shelf {
+	s := shelf.New(free, "verify")
+	freeAll := s.Free
+	s.Free = func(e *shelf.Held) {
+		if !e.IsOrder() {
+			freeAll(e)
 		}
-		return e.Release()
 	}
 	return s
 }
@@ -94,28 +101,16 @@ func TestReportForPrograms(t *testing.T) {
 
 func TestReportSaysWhatHasNotComeBack(t *testing.T) {
 	t.Parallel()
-	s := newShelf(3, "verify")
-	s.free = func(e *shelved) {
-		if !e.isOrders() {
-			s.freeAll(e)
-		}
-	}
 	status, stdout, _ := twophaseCommand(t, "verify", "-kind", "verify",
-		"-run", "^Release of a (released|reserved|assigned) key .*$", serveHTTP(t, s))
+		"-run", "^Release of a (released|reserved|assigned) key .*$", serveHTTP(t, losesOrders(3)))
 	assert.Equal(t, exitBroken, status)
 	requireGolden(t, "report_leak", stdout)
 }
 
 func TestPromiseThatCannotBeCheckedForWantOfResourcesIsSaidSo(t *testing.T) {
 	t.Parallel()
-	s := newShelf(1, "verify")
-	s.free = func(e *shelved) {
-		if !e.isOrders() {
-			s.freeAll(e)
-		}
-	}
 	status, stdout, _ := twophaseCommand(t, "verify", "-kind", "verify",
-		"-run", "^Release of a (released|reserved|assigned) key .*$", serveHTTP(t, s))
+		"-run", "^Release of a (released|reserved|assigned) key .*$", serveHTTP(t, losesOrders(1)))
 	assert.Equal(t, exitBroken, status)
 	assert.Contains(t, stdout, "?        Release of a released key is ok again: it needs 1 resource that is free, and of 1 only 0 have come back\n")
 	assert.Contains(t, stdout, "2 promises: 1 broken, 1 not checked\n")
@@ -123,8 +118,8 @@ func TestPromiseThatCannotBeCheckedForWantOfResourcesIsSaidSo(t *testing.T) {
 
 func TestResourceThatIsGivenTwiceIsReportedAtOnce(t *testing.T) {
 	t.Parallel()
-	s := newShelf(3, "verify")
-	s.pick = func(*shelved, pool.Want, time.Time) []string { return []string{"packet-1"} }
+	s := shelf.New(3, "verify")
+	s.Pick = func(*shelf.Held, pool.Want, time.Time) []string { return []string{"packet-1"} }
 	status, stdout, _ := twophaseCommand(t, "verify", "-kind", "verify", serveHTTP(t, s))
 	assert.Equal(t, exitBroken, status)
 	requireGolden(t, "report_twice", stdout)
