@@ -156,17 +156,21 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 			})
 		})
 	}
-	t.Run("not beyond the time that there is", func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			p, start := newTimed(), time.Now()
-			p.fail[twophase.CallReserve] = always(&twophase.RetryAfterError{After: time.Hour, Err: errDown})
-			err := runAtStore(t, newTimedCoordinator(t, p), "order-1")
-			require.ErrorIs(t, err, twophase.ErrNotPlaced)
-			require.ErrorIs(t, err, errDown)
-			assert.Zero(t, time.Since(start), "it gives up at once: the retry would come too late")
+	for name, after := range map[string]time.Duration{
+		"not beyond the time that there is": time.Hour, "nor at its very end": 3 * time.Second,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				p, start := newTimed(), time.Now()
+				p.fail[twophase.CallReserve] = always(&twophase.RetryAfterError{After: after, Err: errDown})
+				err := runAtStore(t, newTimedCoordinator(t, p), "order-1")
+				require.ErrorIs(t, err, twophase.ErrNotPlaced)
+				require.ErrorIs(t, err, errDown)
+				assert.Zero(t, time.Since(start), "it gives up at once: the retry would come too late")
+			})
 		})
-	})
+	}
 }
 
 func TestWhatIsRepeatedAndForHowLong(t *testing.T) {
@@ -203,6 +207,22 @@ func TestWhatIsRepeatedAndForHowLong(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A final answer ends it also after others that were not.
+func TestWhatIsRepeatedEndsWithAFinalAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newTimed()
+		p.fail[twophase.CallReserve] = func(n int) error {
+			if n < 3 {
+				return errDown
+			}
+			return twophase.ErrRefused
+		}
+		require.ErrorIs(t, runAtStore(t, newTimedCoordinator(t, p), "order-1"), twophase.ErrRefused)
+		assert.Len(t, p.waits(twophase.CallReserve), 2)
+	})
 }
 
 func TestAttemptsAreBounded(t *testing.T) {
