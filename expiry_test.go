@@ -196,7 +196,8 @@ func TestPoliciesMayBeExactlyLongEnough(t *testing.T) {
 		Budget:  twophase.RetryBudget{Burst: 1},
 	}
 	c, err := twophase.NewCoordinator(twophase.NewMemoryJournal(),
-		twophase.WithParticipant("store", newIdle("packet-1")), twophase.WithPolicy(policy), twophase.WithTimeout(3*time.Second))
+		twophase.WithParticipant("store", newIdle("packet-1")), twophase.WithPolicy(policy), twophase.WithTimeout(3*time.Second),
+		twophase.WithRetention(3*time.Second), twophase.WithRecoveryLimit(1))
 	require.NoError(t, err)
 	require.NoError(t, c.Close(t.Context()))
 }

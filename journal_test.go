@@ -200,3 +200,18 @@ func TestMemoryJournalForgetsOnlyWhatFinishedLongAgo(t *testing.T) {
 		require.ErrorIs(t, j.Released(t.Context(), "2", nil), twophase.ErrGone)
 	})
 }
+
+func TestMemoryJournalCountsFromTheBeginningOfEach(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		journal := twophase.NewMemoryJournal()
+		time.Sleep(time.Hour)
+		_, _, err := journal.Begin(t.Context(), twophase.Record{ID: "order-1", State: twophase.StateBegun, Deadline: time.Minute})
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		record, err := journal.Get(t.Context(), "order-1")
+		require.NoError(t, err)
+		assert.Equal(t, time.Second, record.Age)
+		assert.Equal(t, time.Minute-time.Second, record.Deadline)
+	})
+}

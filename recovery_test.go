@@ -545,6 +545,10 @@ func TestReconcile(t *testing.T) {
 		{"a participant that cannot be asked is no contradiction", func(w *world) {
 			w.stocks["store"].fail(twophase.CallAssign, forEver(fault{err: away})...)
 		}, time.Hour, []string{"twophase: reconcile order-1/store at store: the books are being audited"}, away},
+		{"what is as old as since is asked about", func(w *world) {
+			w.stocks["store"].giveAway(twophase.Key{Transaction: "order-1", Step: "store"})
+			time.Sleep(time.Hour - w.recordOf("order-1").Age)
+		}, time.Hour, []string{"store-1"}, twophase.ErrUnknown},
 		{"what is older than since is left alone", func(w *world) {
 			w.stocks["store"].giveAway(twophase.Key{Transaction: "order-1", Step: "store"})
 			time.Sleep(2 * time.Hour)
