@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"strings"
 	"testing"
 	"time"
 
@@ -175,26 +176,39 @@ func TestUnfinishedIsFoundByAnIndex(t *testing.T) {
 	}
 }
 
-func TestRecordThatCannotBeReadStopsNobodyElse(t *testing.T) {
+func TestRecordsThatCannotBeReadStopNobodyElse(t *testing.T) {
 	t.Parallel()
-	j := open(t, newPath(t))
-	for _, id := range []string{"order-1", "torn", "order-2"} {
-		record := order(id)
-		record.Lease = 0
-		begin(t, j, record)
-	}
-	require.NoError(t, j.writer.Exec("UPDATE transactions SET steps = '[{' WHERE id = 'torn'"))
-	claimed, err := j.Claim(t.Context(), "rival", time.Minute, 10)
-	require.NoError(t, err)
-	require.Equal(t, []string{"order-1", "order-2"}, idsOf(claimed))
-	_, err = j.Get(t.Context(), "torn")
-	require.ErrorContains(t, err, "torn")
-	require.NotErrorIs(t, err, twophase.ErrGone)
+	for _, ids := range [][]string{{"order-1", "torn", "order-2"}, {"torn", "order-1"}, {"torn", "order-1", "torn too"}} {
+		t.Run(strings.Join(ids, ", "), func(t *testing.T) {
+			t.Parallel()
+			j := open(t, newPath(t))
+			var torn, whole []string
+			for _, id := range ids {
+				record := order(id)
+				record.Lease = 0
+				begin(t, j, record)
+				if strings.HasPrefix(id, "torn") {
+					torn = append(torn, id)
+				} else {
+					whole = append(whole, id)
+				}
+			}
+			require.NoError(t, j.writer.Exec("UPDATE transactions SET steps = '[{' WHERE id LIKE 'torn%'"))
+			claimed, err := j.Claim(t.Context(), "rival", time.Minute, 10)
+			require.NoError(t, err)
+			require.Equal(t, whole, idsOf(claimed))
+			_, err = j.Get(t.Context(), "torn")
+			require.ErrorContains(t, err, "torn")
+			require.NotErrorIs(t, err, twophase.ErrGone)
 
-	require.NoError(t, j.writer.Exec("UPDATE transactions SET steps = '[]' WHERE id = 'torn'"))
-	record, err := j.Get(t.Context(), "torn")
-	require.NoError(t, err)
-	assert.Equal(t, 1, record.Attempts)
-	assert.Contains(t, record.Trouble, "steps")
-	assert.Positive(t, record.Lease, "it is left alone for a while")
+			require.NoError(t, j.writer.Exec("UPDATE transactions SET steps = '[]' WHERE id LIKE 'torn%'"))
+			for _, id := range torn {
+				record, err := j.Get(t.Context(), id)
+				require.NoError(t, err)
+				assert.Equal(t, 1, record.Attempts)
+				assert.Contains(t, record.Trouble, "steps")
+				assert.Positive(t, record.Lease, "it is left alone for a while")
+			}
+		})
+	}
 }
