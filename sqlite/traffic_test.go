@@ -200,6 +200,13 @@ func TestRecordsThatCannotBeReadStopNobodyElse(t *testing.T) {
 			_, err = j.Get(t.Context(), "torn")
 			require.ErrorContains(t, err, "torn")
 			require.NotErrorIs(t, err, twophase.ErrGone)
+			for _, filter := range []twophase.Filter{{}, {Unfinished: true}} {
+				var last error
+				for _, err := range j.List(t.Context(), filter) {
+					last = err
+				}
+				require.ErrorContains(t, last, "torn", "a list says that it is not whole")
+			}
 
 			require.NoError(t, j.writer.Exec("UPDATE transactions SET steps = '[]' WHERE id LIKE 'torn%'"))
 			for _, id := range torn {
