@@ -66,6 +66,25 @@ func TestOversizedRecordFailsAlone(t *testing.T) {
 	decide(t, j, "order-1", given())
 }
 
+func TestBoundsAreExact(t *testing.T) {
+	t.Parallel()
+	long := func(n int) json.RawMessage { return json.RawMessage(`"` + strings.Repeat("x", n-2) + `"`) }
+	const id, name, participant, resource = "order-1", "near", "the store around the corner", "packet-1"
+	for extra, refused := range []bool{false, true} {
+		_, _, err := encodeSteps(id, []twophase.StepRecord{{
+			Name: name, Participant: participant, Payload: long(MaxRecordSize - len(id+name+participant) + extra),
+		}})
+		assert.Equal(t, refused, errors.Is(err, twophase.ErrInvalid), "a record of %d bytes too many: %v", extra, err)
+		const frame = 48 + 3 // of what is around the details and the resource
+		_, err = encodeReservations(id, []twophase.Reservation{{
+			Resources: []string{resource}, Details: long(MaxRecordSize - frame - len(resource) + extra),
+		}})
+		assert.Equal(t, refused, errors.Is(err, twophase.ErrInvalid), "reservations of %d bytes too many: %v", extra, err)
+		message := strings.Repeat("x", maxMessage+extra)
+		assert.Equal(t, refused, clip(message) != message)
+	}
+}
+
 func TestRecordAsLargeAsACoordinatorAcceptsIsStored(t *testing.T) {
 	t.Parallel()
 	j := open(t, newPath(t))
