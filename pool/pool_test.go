@@ -219,6 +219,12 @@ func TestStepsOfOneTransactionAreKeysOfTheirOwn(t *testing.T) {
 	assert.Equal(t, "packet-2", r.Resource())
 }
 
+func TestAsMuchAsIsAllowedMayBeAskedFor(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, numbered("packet", pool.MaxCount)...)
+	assert.Len(t, s.mustOrder("order-1", pool.MaxCount), pool.MaxCount)
+}
+
 func TestARequestThatMakesNoSenseIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []struct {

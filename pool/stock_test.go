@@ -85,14 +85,19 @@ func TestWhatIsWithdrawnIsNotGiven(t *testing.T) {
 
 func TestAKindStaysForAsLongAsSomethingOfItIsHeld(t *testing.T) {
 	t.Parallel()
-	s := newStore(t, "packet-1", "packet-2")
-	s.mustOrder("order-1", 1)
-	require.NoError(t, s.Withdraw("packet-2"))
-	assert.Equal(t, []string{dosa}, s.Kinds())
-	s.assertCount(0, 1, 0)
-	s.mustAssign("order-1")
-	s.mustRelease("order-1")
-	assert.Equal(t, []string{"packet-1"}, s.mustOrder("order-2", 1))
+	for _, free := range []int{0, 1} {
+		s := newStore(t, numbered("packet", 2+free)...)
+		s.mustOrder("order-1", 1)
+		require.NoError(t, s.Withdraw("packet-2"))
+		assert.Equal(t, []string{dosa}, s.Kinds())
+		s.assertCount(free, 1, 0)
+		s.mustAssign("order-1")
+		require.NoError(t, s.Restock(dosa, "packet-2"))
+		require.NoError(t, s.Withdraw("packet-2"))
+		s.assertCount(free, 0, 1)
+		s.mustRelease("order-1")
+		s.assertCount(free+1, 0, 0)
+	}
 }
 
 func TestAKindWithoutResourcesIsNone(t *testing.T) {
