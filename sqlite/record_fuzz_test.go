@@ -17,6 +17,7 @@ func FuzzDecodeRow(f *testing.F) {
 	f.Add([]byte(nil), []byte(nil), []byte(`[{"resources":["packet-1"],"time_left":5,"details":{"shelf":3}}]`),
 		[]byte(`[{"name":"store","participant":"store","payload":{"kind":"dosa"},"hold":120000000000}]`))
 	f.Add([]byte(`[-1]`), []byte(`null`), []byte(`[null]`), []byte(`[null]`))
+	f.Add([]byte(`[1]`), []byte(nil), []byte(nil), []byte(`[{"name":"store","participant":"store","hold":1}]`))
 	f.Fuzz(func(t *testing.T, released, cause, reservations, steps []byte) {
 		var read row
 		if read.decode(released, cause, reservations, steps) != nil {
