@@ -148,6 +148,34 @@ func TestRecordThatSQLiteRefusesFailsAlone(t *testing.T) {
 	}
 }
 
+// Each is tried by itself when one has undone them all, and so is told of its own
+// commit.
+func TestCommitThatFailsForOneOfThoseWhoAreTriedAloneIsToldToThatOne(t *testing.T) {
+	t.Parallel()
+	j := open(t, newPath(t))
+	require.NoError(t, j.writer.Exec(`CREATE TEMP TRIGGER refuse BEFORE INSERT ON main.transactions
+		WHEN NEW.id = 'order-1' BEGIN SELECT RAISE(ROLLBACK, 'refused'); END`))
+	commits := 0
+	j.writer.CommitHook(func() bool {
+		commits++
+		return commits != 2
+	})
+	j.group.Close() // the writer is the test's now, to have all in one batch
+	batch := make([]*operation, 4)
+	for i := range batch {
+		batch[i] = &operation{apply: func(w *writer) error {
+			_, err := w.insert(order(fmt.Sprintf("order-%d", i)), []byte("[]"), nil, 0)
+			return err
+		}}
+	}
+	require.NoError(t, j.writer.commit(t.Context(), batch))
+	require.NoError(t, batch[0].err)
+	require.ErrorIs(t, batch[1].err, groupcommit.ErrNotWritten)
+	require.ErrorContains(t, batch[2].err, "whether it was committed is open")
+	require.NoError(t, batch[3].err)
+	require.Equal(t, twophase.StateBegun, stateOf(t, j, "order-3"))
+}
+
 func TestFailedCommitLeavesOpenWhatHappenedAndARepeatedCallLearnsIt(t *testing.T) {
 	t.Parallel()
 	j := open(t, newPath(t))
