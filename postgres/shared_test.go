@@ -209,6 +209,56 @@ func TestOneBatchMayHaveAnIDSeveralTimes(t *testing.T) {
 	require.ErrorIs(t, batch[5].err, twophase.ErrGone)
 }
 
+func TestOneBatchMayHaveAnyTwoWrites(t *testing.T) {
+	t.Parallel()
+	j := openJournal(t, cluster.Pool(t))
+	begun := func(id string, state twophase.State) {
+		record := benchRecord(id)
+		record.State = state
+		_, created, err := j.Begin(t.Context(), record)
+		require.NoError(t, err)
+		require.True(t, created)
+	}
+	recordOf := func(id string) twophase.Record {
+		record, err := j.Get(t.Context(), id)
+		require.NoError(t, err)
+		return record
+	}
+	kinds := []struct {
+		prepare func(id string) *write
+		check   func(id string)
+	}{
+		{func(id string) *write {
+			w := &write{kind: kindBegin, id: id, record: benchRecord(id)}
+			require.NoError(t, w.encodeRecord())
+			return w
+		}, func(id string) { require.Equal(t, twophase.StateBegun, recordOf(id).State) }},
+		{func(id string) *write {
+			begun(id, twophase.StateBegun)
+			return &write{kind: kindDecide, id: id, state: twophase.StateAssigned, json: "{}"}
+		}, func(id string) { require.Equal(t, twophase.StateAssigned, recordOf(id).State) }},
+		{func(id string) *write {
+			begun(id, twophase.StateReleasing)
+			return &write{kind: kindRelease, id: id, steps: []string{benchRecord(id).Steps[0].Name}}
+		}, func(id string) { require.True(t, recordOf(id).Steps[0].Released) }},
+		{func(id string) *write {
+			begun(id, twophase.StateBegun)
+			return &write{kind: kindYield, id: id, owner: benchRecord(id).Owner, epoch: 1, trouble: "down"}
+		}, func(id string) { require.Equal(t, "down", recordOf(id).Trouble) }},
+	}
+	for a, first := range kinds {
+		for b, second := range kinds {
+			one, other := fmt.Sprintf("one-%d-%d", a, b), fmt.Sprintf("other-%d-%d", a, b)
+			batch := []*write{first.prepare(one), second.prepare(other)}
+			require.NoError(t, j.commit(t.Context(), batch))
+			require.NoError(t, batch[0].err)
+			require.NoError(t, batch[1].err)
+			first.check(one)
+			second.check(other)
+		}
+	}
+}
+
 func TestBatchIsDividedByIDAndBySize(t *testing.T) {
 	t.Parallel()
 	large := string(make([]byte, partSize*2/3))
