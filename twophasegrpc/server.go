@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/seed-bcc3c603/twophase"
+	"github.com/seed-bcc3c603/twophase/internal/lookup"
 	"github.com/seed-bcc3c603/twophase/twophasegrpc/twophasev1"
 )
 
@@ -30,7 +31,7 @@ func Register(server grpc.ServiceRegistrar, participant twophase.Participant, op
 	}
 	s := &service{participant: participant, config: c, lookup: c.lookup}
 	if s.lookup == nil {
-		s.lookup = lookupOf(participant)
+		s.lookup = lookup.Of[Holding](participant)
 	}
 	server.RegisterService(s.desc(), s)
 	return nil

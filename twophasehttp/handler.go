@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/seed-bcc3c603/twophase"
+	"github.com/seed-bcc3c603/twophase/internal/lookup"
 )
 
 // handler serves a participant.
@@ -33,7 +34,7 @@ func NewHandler(p twophase.Participant, options ...HandlerOption) (http.Handler,
 		return nil, err
 	}
 	if c.lookup == nil {
-		c.lookup = lookupOf(p)
+		c.lookup = lookup.Of[Holding](p)
 	}
 	return &handler{participant: p, config: c, calls: make(chan struct{}, c.maxCalls)}, nil
 }
