@@ -116,6 +116,26 @@ func TestEndlessMessagesAreCut(t *testing.T) {
 	require.Less(t, len(record.Cause.Message)+len(record.Trouble), 3*maxMessage)
 }
 
+// beginInOneBatch begins so many orders in one batch and returns each one's error. The
+// writer is the test's from then on.
+func beginInOneBatch(t *testing.T, j *Journal, n int) []error {
+	t.Helper()
+	j.group.Close()
+	batch := make([]*operation, n)
+	for i := range batch {
+		batch[i] = &operation{apply: func(w *writer) error {
+			_, err := w.insert(order(fmt.Sprintf("order-%d", i)), []byte("[]"), nil, 0)
+			return err
+		}}
+	}
+	require.NoError(t, j.writer.commit(t.Context(), batch))
+	errs := make([]error, n)
+	for i, op := range batch {
+		errs[i] = op.err
+	}
+	return errs
+}
+
 // What SQLite refuses, by a rule that a test has it keep.
 func TestRecordThatSQLiteRefusesFailsAlone(t *testing.T) {
 	t.Parallel()
@@ -129,19 +149,7 @@ func TestRecordThatSQLiteRefusesFailsAlone(t *testing.T) {
 			j := open(t, newPath(t))
 			require.NoError(t, j.writer.Exec(fmt.Sprintf(`CREATE TEMP TRIGGER refuse BEFORE INSERT ON main.transactions
 				WHEN NEW.id = 'order-%d' BEGIN SELECT RAISE(%s, 'refused'); END`, bad, action)))
-			j.group.Close() // the writer is the test's now, to have all in one batch
-			batch := make([]*operation, 16)
-			for i := range batch {
-				batch[i] = &operation{apply: func(w *writer) error {
-					_, err := w.insert(order(fmt.Sprintf("order-%d", i)), []byte("[]"), nil, 0)
-					return err
-				}}
-			}
-			require.NoError(t, j.writer.commit(t.Context(), batch))
-			errs := make([]error, len(batch))
-			for i, op := range batch {
-				errs[i] = op.err
-			}
+			errs := beginInOneBatch(t, j, 16)
 			requireAlone(t, j, errs, groupcommit.ErrNotWritten)
 			require.ErrorContains(t, errs[bad], "refused")
 		})
@@ -160,19 +168,11 @@ func TestCommitThatFailsForOneOfThoseWhoAreTriedAloneIsToldToThatOne(t *testing.
 		commits++
 		return commits != 2
 	})
-	j.group.Close() // the writer is the test's now, to have all in one batch
-	batch := make([]*operation, 4)
-	for i := range batch {
-		batch[i] = &operation{apply: func(w *writer) error {
-			_, err := w.insert(order(fmt.Sprintf("order-%d", i)), []byte("[]"), nil, 0)
-			return err
-		}}
-	}
-	require.NoError(t, j.writer.commit(t.Context(), batch))
-	require.NoError(t, batch[0].err)
-	require.ErrorIs(t, batch[1].err, groupcommit.ErrNotWritten)
-	require.ErrorContains(t, batch[2].err, "whether it was committed is open")
-	require.NoError(t, batch[3].err)
+	errs := beginInOneBatch(t, j, 4)
+	require.NoError(t, errs[0])
+	require.ErrorIs(t, errs[1], groupcommit.ErrNotWritten)
+	require.ErrorContains(t, errs[2], "whether it was committed is open")
+	require.NoError(t, errs[3])
 	require.Equal(t, twophase.StateBegun, stateOf(t, j, "order-3"))
 }
 
