@@ -284,7 +284,8 @@ func (s takingStatement) form(q Query, lock string, where *strings.Replacer) str
 //
 // Whoever is short learns whether that is the truth: whether everything that is free
 // in the same snapshot was had, and nothing has run out. If there is nothing at all in
-// that snapshot, it is told which transactions it has seen the end of.
+// that snapshot, it is told which transactions it has seen the end of. What is
+// visible is counted in the order of the index that is to be read for it.
 //
 // It locks before it writes: a plan may run what is not materialised more than once,
 // and take more than is wanted.
