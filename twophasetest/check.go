@@ -25,6 +25,7 @@ type Check struct {
 	Skip string
 
 	several bool // needs Subject.Several
+	racing  bool // fails by chance, if at all: no failure is excused
 	run     func(t tester, s *service)
 	config  config
 }
@@ -42,7 +43,8 @@ func ParticipantChecks(options ...Option) []Check {
 //
 // Several checks may run at once, on different subjects.
 func (c Check) Run(ctx context.Context, subject Subject) error {
-	f := &findings{ctx: ctx}
+	c.config.clock = c.config.restarted()
+	f := &findings{ctx: ctx, clock: c.config.clock}
 	done := make(chan struct{})
 	go func() { // ended by FailNow
 		defer close(done)
@@ -52,7 +54,20 @@ func (c Check) Run(ctx context.Context, subject Subject) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return f.verdict()
+	if failure := f.failure(); failure != nil {
+		failure.Doubtful = failure.Doubtful && !c.racing
+		return failure
+	}
+	return nil
+}
+
+// Longer returns the check with twice the time for its calls, and true. It
+// returns false without [RealTime], at the third time, and if what is not to run
+// out might then do so: see [LongHold].
+func (c Check) Longer() (Check, bool) {
+	var possible bool
+	c.config.clock, possible = c.config.longer()
+	return c, possible
 }
 
 // check checks a subject as part of a test.
@@ -69,6 +84,9 @@ type Failure struct {
 	// At is when the first was found. Calls that were made later did not lead
 	// to it.
 	At time.Time
+	// Doubtful says that calls took longer, until then, than what is to run out
+	// allows, so that this alone may have led to it: run [Check.Longer].
+	Doubtful bool
 }
 
 // Error returns the findings, one after the other.
@@ -85,10 +103,14 @@ type tester interface {
 
 // findings are a tester that remembers what is wrong.
 type findings struct {
-	ctx context.Context
+	ctx   context.Context
+	clock clock
 
-	mu      sync.Mutex
-	failure *Failure
+	mu       sync.Mutex
+	failed   bool
+	texts    []string  // as they were given
+	at       time.Time // when it failed
+	doubtful bool      // see [clock.doubtful]
 }
 
 func (f *findings) Helper() {}
@@ -99,24 +121,43 @@ func (f *findings) Context() context.Context { return f.ctx }
 
 // Errorf adds a finding.
 func (f *findings) Errorf(format string, args ...any) {
+	f.Fail()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.failure == nil {
-		f.failure = &Failure{At: time.Now()}
-	}
-	f.failure.Findings = append(f.failure.Findings, finding(fmt.Sprintf(format, args...)))
+	f.texts = append(f.texts, fmt.Sprintf(format, args...))
 }
 
-func (f *findings) FailNow() { runtime.Goexit() }
-
-// verdict returns the failure, if there is one.
-func (f *findings) verdict() error {
+func (f *findings) Fail() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.failure == nil {
+	if !f.failed {
+		f.failed, f.at, f.doubtful = true, time.Now(), f.clock.doubtful()
+	}
+}
+
+func (f *findings) FailNow() {
+	f.Fail()
+	runtime.Goexit()
+}
+
+func (f *findings) Failed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failed
+}
+
+// failure returns what is wrong, or nil.
+func (f *findings) failure() *Failure {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.failed {
 		return nil
 	}
-	return f.failure
+	failure := &Failure{At: f.at, Doubtful: f.doubtful}
+	for _, text := range f.texts {
+		failure.Findings = append(failure.Findings, finding(text))
+	}
+	return failure
 }
 
 // finding returns what a failed assertion says, without where in the suite it

@@ -51,11 +51,13 @@ type journalCheck struct {
 }
 
 func journalSuite(c config, open func(t testing.TB) twophase.Journal) []check {
-	all := slices.Concat(
-		beginChecks, decideChecks, releasedChecks, claimChecks, renewChecks, yieldChecks,
-		readChecks, pruneChecks, journalRaceChecks, journalContextChecks,
+	waiting := slices.Concat(
+		beginChecks, decideChecks, releasedChecks, claimChecks, renewChecks, yieldChecks, readChecks, pruneChecks,
 	)
-	checks := c.journalChecks(open, all, newLedger)
+	racing := c.journalChecks(open, slices.Concat(journalRaceChecks, journalContextChecks), newLedger)
+	for i := range racing {
+		racing[i].racing = true
+	}
 	durable := slices.Concat(
 		c.journalChecks(open, durableChecks, reopening),
 		c.journalChecks(open, reopenedChecks(), alwaysReopening),
@@ -65,7 +67,7 @@ func journalSuite(c config, open func(t testing.TB) twophase.Journal) []check {
 			durable[i].skip = "not declared durable by Reopened"
 		}
 	}
-	return append(checks, durable...)
+	return slices.Concat(c.journalChecks(open, waiting, newLedger), racing, durable)
 }
 
 // journalChecks returns checks that each open a journal and run on the ledger
@@ -76,7 +78,13 @@ func (c config) journalChecks(
 ) []check {
 	checks := make([]check, len(all))
 	for i, j := range all {
-		checks[i] = check{name: j.name, run: func(t testing.TB) { j.run(t, on(t, c, open(t))) }}
+		checks[i] = check{name: j.name, run: func(t testing.TB, clock clock) {
+			c := c
+			c.clock = clock
+			l := on(t, c, open(t))
+			l.watch.start()
+			j.run(t, l)
+		}}
 	}
 	return checks
 }

@@ -65,7 +65,8 @@ func TestParticipant(t *testing.T, open func(t testing.TB, free int) Subject, op
 func participantSuite(c config, open func(t testing.TB, free int) Subject) []check {
 	var checks []check
 	for _, p := range participantChecks(c) {
-		checks = append(checks, check{name: p.Name, skip: p.Skip, run: func(t testing.TB) {
+		checks = append(checks, check{name: p.Name, skip: p.Skip, racing: p.racing, run: func(t testing.TB, clock clock) {
+			p.config.clock = clock
 			p.check(t, open(t, p.Free))
 		}})
 	}
@@ -74,9 +75,13 @@ func participantSuite(c config, open func(t testing.TB, free int) Subject) []che
 
 // participantChecks returns all checks, those that do not apply with a reason.
 func participantChecks(c config) []Check {
+	racing := slices.Concat(raceChecks, contextChecks)
+	for i := range racing {
+		racing[i].racing = true
+	}
 	checks := slices.Concat(
 		tableChecks(), repeatChecks, lateChecks, mismatchChecks, expiryChecks,
-		severalChecks, keyChecks, raceChecks, contextChecks,
+		severalChecks, keyChecks, racing,
 	)
 	for i := range checks {
 		checks[i].config = c
@@ -112,6 +117,7 @@ func newService(t tester, c config, subject Subject) *service {
 		several:   subject.Several,
 	}
 	require.NotEqual(t, string(s.payload), string(s.different), "Subject.Payload and Subject.Different")
+	s.watch.start()
 	return s
 }
 

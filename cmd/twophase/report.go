@@ -145,6 +145,9 @@ func (p *textPrinter) failure(r result) {
 		p.block("", e.Sent+"\n  "+e.Answered)
 	}
 	p.block("why", "otherwise "+r.Why)
+	if r.doubtful {
+		p.block("but", "calls took long meanwhile, which alone may be why: run it again with a longer -hold")
+	}
 	p.line("")
 }
 
@@ -241,6 +244,8 @@ type jsonResult struct {
 	Found   []string   `json:"found,omitempty"`
 	Calls   []exchange `json:"calls,omitempty"`
 	TookMS  int64      `json:"took_ms"`
+	// Doubtful says that calls took so long that this alone may be why.
+	Doubtful bool `json:"doubtful,omitempty"`
 }
 
 type jsonSummary struct {
@@ -259,7 +264,7 @@ func (p *jsonPrinter) begin(*verifier) {}
 func (p *jsonPrinter) result(r result) {
 	_ = p.encoder.Encode(jsonResult{
 		Promise: r.Name, Verdict: r.verdict, Reason: r.reason, Demand: r.Demand, Why: r.Why,
-		Found: r.found, Calls: r.calls, TookMS: r.took.Milliseconds(),
+		Found: r.found, Calls: r.calls, TookMS: r.took.Milliseconds(), Doubtful: r.doubtful,
 	})
 }
 

@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/seed-bcc3c603/twophase"
 	"github.com/seed-bcc3c603/twophase/internal/shelf"
 	"github.com/seed-bcc3c603/twophase/pool"
 )
@@ -146,4 +148,41 @@ func TestReportThatCannotBeWrittenIsAnError(t *testing.T) {
 	}, fullDisk{}, &stderr)
 	assert.Equal(t, exitUsage, status)
 	assert.Contains(t, stderr.String(), "no space left on device")
+}
+
+// sluggish is a service that takes its time for the first so many Assigns.
+type sluggish struct {
+	twophase.Participant
+	left *atomic.Int64
+}
+
+func (s sluggish) Assign(ctx context.Context, key twophase.Key) error {
+	if s.left.Add(-1) >= 0 {
+		time.Sleep(3 * shortHold)
+	}
+	return s.Participant.Assign(ctx, key)
+}
+
+func TestVerdictsThatAreInDoubtAreSaidToBe(t *testing.T) {
+	t.Parallel()
+	const check = "Assign just before the expiry is in time"
+	for name, test := range map[string]struct {
+		slow   int64 // calls, longer than half of the longest hold
+		status int
+		says   string
+	}{
+		"a service that was busy for a while keeps its promise": {1, exitKept, "1 promise: 1 kept"},
+		"a service that stays slow":                             {1000, exitBroken, "  but       calls took long meanwhile, which alone may be why: run it again with a longer -hold\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := sluggish{newPool(t, 24, "a"), &atomic.Int64{}}
+			p.left.Store(test.slow)
+			status, stdout, stderr := twophaseCommand(t,
+				"verify", "-hold", shortHold.String(), "-kind", "a", "-run", "^"+check+"$", serveHTTP(t, p))
+			assert.Equal(t, test.status, status, stdout)
+			assert.Empty(t, stderr)
+			assert.Contains(t, stdout, test.says)
+		})
+	}
 }
