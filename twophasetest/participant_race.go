@@ -305,11 +305,16 @@ func endedRelease(t tester, s *service) {
 }
 
 func cutShort(t tester, s *service) {
+	takes := s.callTakes(t)
 	keys := numbered("order", 16)
 	together(2*len(keys), func(i int) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go func() { s.underWay(i); cancel() }()
+		if after := time.Duration(i%8) * takes / 4; after > 0 {
+			defer time.AfterFunc(after, cancel).Stop()
+		} else {
+			go cancel()
+		}
 		key := keys[i/2]
 		if i%2 == 0 {
 			_, _ = s.next().Reserve(ctx, s.request(key))
@@ -324,10 +329,14 @@ func cutShort(t tester, s *service) {
 	s.requireFree(t, 4)
 }
 
-// underWay sleeps for as long as a call may take: for some calls a little less,
-// for others more. In a bubble, where calls take no time, it does not.
-func (s *service) underWay(turn int) {
-	if !s.exact {
-		s.sleep(time.Duration(turn%8) * s.short / 2000)
+// callTakes returns how long a Reserve takes at least.
+func (s *service) callTakes(t tester) time.Duration {
+	t.Helper()
+	var took []time.Duration
+	for _, key := range numbered("order-before", 3) {
+		call := spanOf(func() { s.take(t, key, s.long) })
+		took = append(took, call.to.Sub(call.from))
+		s.mustRelease(t, key)
 	}
+	return slices.Min(took)
 }
