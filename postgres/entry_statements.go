@@ -12,7 +12,7 @@ import (
 type entryStatements struct {
 	register, registered string
 	judge, tombstone     string
-	assign               string
+	assign, assignOne    string
 	expireKind, sweep    string
 	prune                string
 }
@@ -27,7 +27,7 @@ func newEntryStatements(names *strings.Replacer) entryStatements {
 	ruled := func(sql string) string { return named(withKeys(strings.Replace(sql, "VERDICTS", verdicts, 1))) }
 	return entryStatements{
 		register: named(register), registered: named(registered),
-		judge: ruled(judge), tombstone: named(tombstone), assign: ruled(assignQuickly),
+		judge: ruled(judge), tombstone: named(tombstone), assign: ruled(assignQuickly), assignOne: ruled(assignOne),
 		expireKind: ruled(expireKind), sweep: ruled(sweep), prune: named(withKeys(pruneEntries)),
 	}
 }

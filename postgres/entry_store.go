@@ -91,10 +91,15 @@ const entryPrelude = `SELECT ` + durable + `,
 // transact sends statements as one transaction in one round trip. One that was
 // undone because another was in its way is sent again; queue is then called again.
 func (s *entryStore) transact(ctx context.Context, queue func(batch *pgx.Batch)) error {
+	return s.transactAfter(ctx, entryPrelude, queue)
+}
+
+// transactAfter is transact with a prelude of its own.
+func (s *entryStore) transactAfter(ctx context.Context, prelude string, queue func(batch *pgx.Batch)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errNoAnswer)
 	defer cancel()
 	return retryUndone(ctx, func() error {
-		_, err := send(ctx, s.db, entryPrelude, queue)
+		_, err := send(ctx, s.db, prelude, queue)
 		return err
 	})
 }

@@ -233,6 +233,10 @@ func TestStatementsGoFromRowToRowByAnIndexWhateverTheSize(t *testing.T) {
 			p.participant, none, none, [][]byte{}, none, []int64{}, []int64{}, none, []time.Time{}, int64(1),
 		},
 	}
+	alone := map[string][]any{
+		p.taking.one:    {p.participant, dosa, int64(1), "order-1", "store", []byte{}, int64(1)},
+		p.sql.assignOne: {p.participant, "order-1", "store"},
+	}
 	asksWhatWasFreed := map[string]bool{p.taking.fresh: true, p.taking.probe: true}
 	for _, rows := range []int{0, 1, 1000, 20_000} {
 		_, err := db.Exec(t.Context(), `INSERT INTO twophase_resources (participant, id, kind, slot, freed)
@@ -247,8 +251,14 @@ func TestStatementsGoFromRowToRowByAnIndexWhateverTheSize(t *testing.T) {
 		if rows != 1000 {
 			execute(t, db, `ANALYZE`)
 		}
+		plans := map[string]string{}
 		for sql, args := range statements {
-			text := explain(t, p, sql, args)
+			plans[sql] = explain(t, p, entryPrelude, sql, args)
+		}
+		for sql, args := range alone {
+			plans[sql] = explain(t, p, preludeAlone, sql, args)
+		}
+		for sql, text := range plans {
 			require.NotContains(t, text, "Seq Scan on twophase", "%d rows: %s", rows, sql)
 			require.NotContains(t, text, "twophase_resources_listed", "%d rows: %s", rows, sql)
 			require.NotContains(t, text, "hashed SubPlan", "%d rows: %s", rows, sql)
@@ -266,11 +276,11 @@ func TestStatementsGoFromRowToRowByAnIndexWhateverTheSize(t *testing.T) {
 var wholePrimaryKey = regexp.MustCompile(`Index (Only )?Scan using twophase_(resources|reservations)_pkey`)
 
 // explain returns the plan that is kept.
-func explain(t testing.TB, p *Pool, sql string, args []any) string {
+func explain(t testing.TB, p *Pool, prelude, sql string, args []any) string {
 	t.Helper()
 	var plan string
 	require.NoError(t, pgx.BeginFunc(t.Context(), p.db, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(t.Context(), entryPrelude); err != nil {
+		if _, err := tx.Exec(t.Context(), prelude); err != nil {
 			return err
 		}
 		rows, err := tx.Query(t.Context(), "EXPLAIN (COSTS OFF) "+sql, args...)

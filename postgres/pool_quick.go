@@ -81,6 +81,46 @@ const takeQuickly = `WITH given AS MATERIALIZED (
 )
 SELECT transaction, step, resources, details, expires_at FROM kept`
 
+// takeOne takes one resource for a caller alone, if it can be had quickly.
+func (p *Pool) takeOne(ctx context.Context, t *taking) error {
+	return p.transactAfter(ctx, preludeAlone, func(queue *pgx.Batch) {
+		t.reset()
+		queue.Queue(p.taking.one, p.participant, t.query.Kind, randomSlot(),
+			t.key.Transaction, t.key.Step, t.fingerprint[:], t.hold.Microseconds(),
+		).Query(func(rows pgx.Rows) error {
+			var resources []string
+			var details *string
+			var expires time.Time
+			_, err := pgx.ForEachRow(rows, []any{&resources, &details, &expires}, func() error {
+				t.taken, t.entry = true, t.entryOf(resources, details, expires.Add(-t.hold.Truncate(time.Microsecond)))
+				return nil
+			})
+			return err
+		})
+	})
+}
+
+// takeOne is takeQuickly for one key, whose caller feels what arrays cost the server.
+const takeOne = `WITH found AS MATERIALIZED (
+	SELECT id, attributes FROM RESOURCES AS resource
+	WHERE resource.participant = $1::bigint AND resource.kind = $2::text
+		AND resource.transaction IS NULL AND resource.slot >= $3::bigint::integer
+	ORDER BY resource.slot LIMIT 1
+	FOR UPDATE SKIP LOCKED
+), kept AS (
+	INSERT INTO RESERVATIONS AS e (participant, transaction, step, state, fingerprint, kind, resources, details, expires_at)
+	SELECT $1::bigint, $4::text, $5::text, 1, $6::bytea, $2::text, ARRAY[id],
+		CASE WHEN attributes IS NOT NULL THEN jsonb_build_array(attributes)::text END,
+		CLOCK + $7::bigint * interval '1 microsecond'
+	FROM found
+	ON CONFLICT DO NOTHING
+	RETURNING resources, details, expires_at
+), taken AS (
+	UPDATE RESOURCES AS r SET transaction = $4::text, step = $5::text
+	WHERE r.participant + 0 = $1::bigint AND r.id = (SELECT resources[1] FROM kept)
+)
+SELECT resources, details, expires_at FROM kept`
+
 // assignAll assigns a batch of any keys.
 func (p *Pool) assignAll(ctx context.Context, batch []*asked) error {
 	var left []*asked
@@ -104,8 +144,12 @@ func (p *Pool) assignQuickly(ctx context.Context, round []*asked) (left []*asked
 	for i, a := range round {
 		transactions[i], steps[i] = a.key.Transaction, a.key.Step
 	}
-	err = p.transact(ctx, func(queue *pgx.Batch) {
-		queue.Queue(p.sql.assign, p.participant, transactions, steps).Query(func(rows pgx.Rows) error {
+	prelude, sql, args := entryPrelude, p.sql.assign, []any{p.participant, transactions, steps}
+	if len(round) == 1 {
+		prelude, sql, args = preludeAlone, p.sql.assignOne, []any{p.participant, transactions[0], steps[0]}
+	}
+	err = p.transactAfter(ctx, prelude, func(queue *pgx.Batch) {
+		queue.Queue(sql, args...).Query(func(rows pgx.Rows) error {
 			for _, a := range round {
 				a.found = false
 			}
@@ -149,3 +193,17 @@ const assignQuickly = `WITH locked AS MATERIALIZED (
 		AND KEY(e) = ANY ((SELECT keys FROM changing)::text[])
 )
 SELECT n, state, expires_at, now FROM ruled`
+
+// assignOne is assignQuickly for one key.
+const assignOne = `WITH locked AS MATERIALIZED (
+	SELECT entry.state, entry.expires_at, CALL AS call, 0 AS origin FROM RESERVATIONS AS entry
+	WHERE entry.participant = $1::bigint AND entry.transaction = $2::text AND entry.step = $3::text
+	FOR UPDATE
+), ruled AS MATERIALIZED (
+	SELECT timed.*, (RULES)[RULE_INDEX] AS rule FROM (SELECT locked.*, CLOCK AS now FROM locked OFFSET 0) AS timed
+), stored AS (
+	UPDATE RESERVATIONS AS e SET state = ASSIGNED
+	WHERE e.participant = $1::bigint AND e.transaction = $2::text AND e.step = $3::text
+		AND (SELECT rule FROM ruled) = ASSIGNED
+)
+SELECT 1::bigint, state, expires_at, now FROM ruled`

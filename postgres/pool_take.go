@@ -87,14 +87,8 @@ func (p *Pool) takeRound(ctx context.Context, round []*taking) error {
 			left = append(left, t)
 		}
 	}
-	if len(empty)+len(single) > 0 {
-		err := p.transact(ctx, func(queue *pgx.Batch) {
-			p.queueProbe(queue, empty)
-			p.queueQuickly(queue, single)
-		})
-		if err != nil {
-			return err
-		}
+	if err := p.takeOrRefuse(ctx, empty, single); err != nil {
+		return err
 	}
 	for _, t := range slices.Concat(empty, single) {
 		if t.open || t.seen == nil && !t.taken {
@@ -102,6 +96,21 @@ func (p *Pool) takeRound(ctx context.Context, round []*taking) error {
 		}
 	}
 	return p.takeThoroughly(ctx, left)
+}
+
+// takeOrRefuse does what is quick: it asks about what is sold out, and takes one
+// resource each.
+func (p *Pool) takeOrRefuse(ctx context.Context, empty, single []*taking) error {
+	switch {
+	case len(empty)+len(single) == 0:
+		return nil
+	case len(empty) == 0 && len(single) == 1:
+		return p.takeOne(ctx, single[0])
+	}
+	return p.transact(ctx, func(queue *pgx.Batch) {
+		p.queueProbe(queue, empty)
+		p.queueQuickly(queue, single)
+	})
 }
 
 // thoroughness is how often to try before those who are left wait by themselves for
@@ -231,10 +240,10 @@ func (p *Pool) takenInto(rows pgx.Rows, round []*taking) error {
 // takingStatement is the statement that takes, in its forms: from everything that is
 // free; of a query, waiting for others or not; or from what was freed since the kind
 // was seen empty. The last two are simpler ones.
-type takingStatement struct{ text, full, fresh, quick, probe string }
+type takingStatement struct{ text, full, fresh, quick, one, probe string }
 
 func newTakingStatement(names *strings.Replacer) takingStatement {
-	s := takingStatement{text: names.Replace(takeFree), quick: names.Replace(takeQuickly), probe: names.Replace(probe)}
+	s := takingStatement{text: names.Replace(takeFree), quick: names.Replace(takeQuickly), one: names.Replace(takeOne), probe: names.Replace(probe)}
 	s.full = s.of(Query{}, false)
 	s.fresh = s.form(Query{}, "SKIP LOCKED", strings.NewReplacer(
 		"@above", "resource.freed >= needed.since::xid8",
