@@ -89,7 +89,7 @@ func (s *stock) restock(ctx context.Context, kind, n int) error {
 
 func (s *stock) assignSome(ctx context.Context, kind, n int) error {
 	for left := n; left > 0; left -= pool.MaxCount {
-		key := s.newKey()
+		key, _ := s.newKey()
 		if _, err := s.Reserve(ctx, request(key, kind, min(left, pool.MaxCount), time.Hour)); err != nil {
 			return err
 		}
@@ -103,10 +103,10 @@ func (s *stock) assignSome(ctx context.Context, kind, n int) error {
 func kindOf(n int) string { return fmt.Sprint("kind-", n) }
 
 // newKey returns a key that no other has, and whose neighbours are far from it in an
-// index.
-func (s *stock) newKey() twophase.Key {
-	n := uint64(s.next.Add(1))
-	return twophase.Key{Transaction: fmt.Sprintf("order-%016x", n*0x9e3779b97f4a7c15), Step: "store"}
+// index; and its number.
+func (s *stock) newKey() (twophase.Key, int) {
+	n := s.next.Add(1)
+	return twophase.Key{Transaction: fmt.Sprintf("order-%016x", uint64(n)*0x9e3779b97f4a7c15), Step: "store"}, int(n)
 }
 
 func request(key twophase.Key, kind, count int, hold time.Duration) twophase.Request {
@@ -116,53 +116,88 @@ func request(key twophase.Key, kind, count int, hold time.Duration) twophase.Req
 
 // measured is what came of a series.
 type measured struct {
-	rate    float64 // a second
-	refused float64 // for each that was not
-	others  float64 // a second
+	took    time.Duration
 	lengths []time.Duration
+	refused float64         // of those who asked, for each that was not, or a second
+	others  float64         // a second
 }
+
+// rate returns how many there were a second.
+func (m measured) rate() float64 { return float64(len(m.lengths)) / m.took.Seconds() }
 
 // milliseconds returns the length that a share p of all does not exceed.
 func (m measured) milliseconds(p float64) float64 {
 	if len(m.lengths) == 0 {
 		return 0
 	}
+	slices.Sort(m.lengths)
 	rank := int(math.Ceil(p * float64(len(m.lengths))))
 	return float64(m.lengths[max(rank, 1)-1]) / float64(time.Millisecond)
 }
 
-// pairs has callers reserve and assign one resource after the other. What they got is
-// released by others, some at a time, and that is not counted.
+// pairs has callers reserve and assign one resource after the other. When half of
+// what was free is taken it is released, and that is not counted.
 func (s *stock) pairs(ctx context.Context, callers int, d time.Duration) (measured, error) {
-	const warm = 200
-	keys, released := s.releaseBehind(ctx, min(s.free/4, 512))
-	var refused atomic.Int64
-	pair := func(ctx context.Context) error {
-		key := s.newKey()
-		kind := int(s.next.Load()) % s.kinds
-		for {
-			_, err := s.Reserve(ctx, request(key, kind, 1, time.Minute))
-			if errors.Is(err, twophase.ErrRefused) {
-				refused.Add(1)
-				continue
-			}
-			if err != nil {
-				return err
-			}
+	var m measured
+	_, err := s.stretch(ctx, callers, d/10) // to warm up
+	for err == nil && m.took < d {
+		var more measured
+		more, err = s.stretch(ctx, callers, d-m.took)
+		m.took += more.took
+		m.lengths = append(m.lengths, more.lengths...)
+	}
+	return m, err
+}
+
+// stretch does pairs until half of what was free is taken, and releases that.
+func (s *stock) stretch(ctx context.Context, callers int, d time.Duration) (measured, error) {
+	keys := make(chan twophase.Key, max(1, s.free/2))
+	var begun atomic.Int64
+	m, err := drive(ctx, callers, d, func(ctx context.Context) error {
+		if begun.Add(1) > int64(cap(keys)) {
+			return errEnough
+		}
+		_, err := s.pair(ctx, keys)
+		return err
+	})
+	close(keys)
+	for more := true; more; {
+		some := make([]twophase.Key, 0, lot)
+		some, more = gather(some, keys, nil)
+		err = errors.Join(err, s.releaseAll(ctx, some))
+	}
+	return m, err
+}
+
+// pair reserves and assigns one resource, sends its key, and returns how often it was
+// refused before.
+func (s *stock) pair(ctx context.Context, keys chan<- twophase.Key) (refused int64, err error) {
+	key, n := s.newKey()
+	for {
+		_, err = s.Reserve(ctx, request(key, n%s.kinds, 1, time.Minute))
+		if !errors.Is(err, twophase.ErrRefused) {
 			break
 		}
-		err := s.Assign(ctx, key)
-		keys <- key
+		refused++
+	}
+	if err != nil {
+		return refused, err
+	}
+	err = s.Assign(ctx, key)
+	keys <- key
+	return refused, err
+}
+
+// pairsWhileOthersRelease has callers do pairs while others release what they got,
+// some at a time.
+func (s *stock) pairsWhileOthersRelease(ctx context.Context, callers int, d time.Duration) (measured, error) {
+	keys, released := s.releaseBehind(ctx, min(s.free/4, 512))
+	var refused atomic.Int64
+	m, err := drive(ctx, callers, d, func(ctx context.Context) error {
+		n, err := s.pair(ctx, keys)
+		refused.Add(n)
 		return err
-	}
-	for range warm {
-		if err := pair(ctx); err != nil {
-			close(keys)
-			return measured{}, errors.Join(err, released())
-		}
-	}
-	refused.Store(0)
-	m, err := drive(ctx, callers, d, pair)
+	})
 	close(keys)
 	m.refused = float64(refused.Load()) / float64(max(1, len(m.lengths)))
 	return m, errors.Join(err, released())
@@ -219,7 +254,11 @@ func (s *stock) releaseAll(ctx context.Context, keys []twophase.Key) error {
 	return errors.Join(errs...)
 }
 
-// drive has callers do something again and again, and says how often a second.
+// errEnough says that there is nothing left to do.
+var errEnough = errors.New("enough")
+
+// drive has callers do something again and again until there is nothing left to do,
+// and says how often a second.
 func drive(ctx context.Context, callers int, d time.Duration, do func(context.Context) error) (measured, error) {
 	lengths, errs := make([][]time.Duration, callers), make([]error, callers)
 	var all sync.WaitGroup
@@ -227,7 +266,10 @@ func drive(ctx context.Context, callers int, d time.Duration, do func(context.Co
 	for i := range callers {
 		all.Go(func() {
 			for begun := time.Now(); begun.Sub(start) < d; {
-				if errs[i] = do(ctx); errs[i] != nil {
+				if err := do(ctx); err != nil {
+					if !errors.Is(err, errEnough) {
+						errs[i] = err
+					}
 					return
 				}
 				now := time.Now()
@@ -237,10 +279,7 @@ func drive(ctx context.Context, callers int, d time.Duration, do func(context.Co
 		})
 	}
 	all.Wait()
-	took := time.Since(start)
-	m := measured{lengths: slices.Concat(lengths...)}
-	slices.Sort(m.lengths)
-	m.rate = float64(len(m.lengths)) / took.Seconds()
+	m := measured{took: time.Since(start), lengths: slices.Concat(lengths...)}
 	return m, errors.Join(errs...)
 }
 
@@ -264,7 +303,8 @@ func openSoldOut(ctx context.Context, db database) (*stock, error) {
 	for i := range errs {
 		takers.Go(func() {
 			for left.Add(-1) >= 0 && errs[i] == nil {
-				_, errs[i] = s.Reserve(ctx, request(s.newKey(), 0, 1, time.Hour))
+				key, _ := s.newKey()
+				_, errs[i] = s.Reserve(ctx, request(key, 0, 1, time.Hour))
 			}
 		})
 	}
@@ -287,10 +327,9 @@ func (s *stock) refusals(ctx context.Context, callers, coming int, d time.Durati
 	if err := s.Restock(ctx, kindOf(0), ids...); err != nil {
 		return measured{}, err
 	}
-	var refused atomic.Int64
-	var given atomic.Int64
+	var refused, given atomic.Int64
 	m, err := drive(ctx, callers, d, func(ctx context.Context) error {
-		key := s.newKey()
+		key, _ := s.newKey()
 		_, err := s.Reserve(ctx, request(key, 0, 1, hold))
 		switch {
 		case errors.Is(err, twophase.ErrRefused):
@@ -304,7 +343,6 @@ func (s *stock) refusals(ctx context.Context, callers, coming int, d time.Durati
 		}
 		return s.Release(ctx, key)
 	})
-	seconds := float64(len(m.lengths)) / max(m.rate, 1)
-	m.rate, m.others = float64(refused.Load())/seconds, float64(given.Load())/seconds
+	m.refused, m.others = float64(refused.Load())/m.took.Seconds(), float64(given.Load())/m.took.Seconds()
 	return m, err
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/seed-bcc3c603/twophase/benchmarks/internal/command"
 )
@@ -47,8 +48,8 @@ func measureAll(ctx context.Context, s settings, out io.Writer) error {
 }
 
 const (
-	pairHead = `| resources | kinds | callers | pairs/s | p50 | p99 | refused first | plain/s | pairs to plain | calls to plain | grouped/s |
-| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |`
+	pairHead = `| resources | kinds | callers | pairs/s | p50 | p99 | plain/s | pairs to plain | calls to plain | grouped/s | pairs/s while others release | refused first |
+| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |`
 
 	soldOutHead = `| sold out | callers | refusals/s | p50 | p99 | taken meanwhile |
 | --- | ---: | ---: | ---: | ---: | ---: |`
@@ -63,23 +64,35 @@ func measurePairs(ctx context.Context, db database, s settings, out io.Writer) e
 				return err
 			}
 			for _, callers := range s.callers {
-				var m measured
-				var p plain
-				if m, err = stock.pairs(ctx, callers, s.duration); err != nil {
+				if err = measurePair(ctx, db, stock, callers, s.duration, fmt.Sprintf("| %d | %d | %d |", n, kinds, callers), out); err != nil {
 					break
 				}
-				if p, err = db.plain(ctx, n, callers, s.duration); err != nil {
-					break
-				}
-				_, _ = fmt.Fprintf(out, "| %d | %d | %d | %.0f | %.2f ms | %.2f ms | %.1f %% | %.0f | %.2f | %.2f | %s |\n",
-					n, kinds, callers, m.rate, m.milliseconds(0.5), m.milliseconds(0.99), 100*m.refused,
-					p.single, m.rate/p.single, 2*m.rate/p.single, p.groupedText())
 			}
 			if err := errors.Join(err, stock.close()); err != nil {
 				return err
 			}
 		}
 	}
+	return nil
+}
+
+// measurePair measures one cell, which has that name.
+func measurePair(ctx context.Context, db database, stock *stock, callers int, d time.Duration, cell string, out io.Writer) error {
+	m, err := stock.pairs(ctx, callers, d)
+	if err != nil {
+		return err
+	}
+	p, err := db.plain(ctx, 2*stock.free, callers, d)
+	if err != nil {
+		return err
+	}
+	busy, err := stock.pairsWhileOthersRelease(ctx, callers, d)
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(out, "%s %.0f | %.2f ms | %.2f ms | %.0f | %.2f | %.2f | %s | %.0f | %.1f %% |\n", cell,
+		m.rate(), m.milliseconds(0.5), m.milliseconds(0.99), p.single, m.rate()/p.single, 2*m.rate()/p.single, p.groupedText(),
+		busy.rate(), 100*busy.refused)
 	return nil
 }
 
@@ -99,7 +112,7 @@ func measureSoldOut(ctx context.Context, db database, s settings, out io.Writer)
 				break
 			}
 			_, _ = fmt.Fprintf(out, "| %s | %d | %.0f | %.2f ms | %.2f ms | %.0f/s |\n",
-				name, callers, m.rate, m.milliseconds(0.5), m.milliseconds(0.99), m.others)
+				name, callers, m.refused, m.milliseconds(0.5), m.milliseconds(0.99), m.others)
 		}
 		if err := errors.Join(err, stock.close()); err != nil {
 			return err
