@@ -118,8 +118,8 @@ func request(key twophase.Key, kind, count int, hold time.Duration) twophase.Req
 type measured struct {
 	took    time.Duration
 	lengths []time.Duration
-	refused float64         // of those who asked, for each that was not, or a second
-	others  float64         // a second
+	refused float64 // of those who asked, for each that was not, or a second
+	others  float64 // a second
 }
 
 // rate returns how many there were a second.
