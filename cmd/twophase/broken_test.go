@@ -45,17 +45,23 @@ func TestServiceThatLosesWhatIsCutOffIsReported(t *testing.T) {
 	requireReported(t, shelf.Leaky{Shelf: shelf.New(24, "a")}, []string{"a"}, []string{lostWhenCutOff})
 }
 
-// requireReported verifies a service, and checks that those promises, and no
-// others, are reported as broken.
+// requireReported verifies a service, and checks that those promises are reported
+// as broken. What breaks by chance may not do so at a moment when the machine is
+// busy, so it is tried three times.
 func requireReported(t *testing.T, p twophase.Participant, kinds, caught []string) {
 	t.Helper()
 	var quoted []string
 	for _, name := range caught {
 		quoted = append(quoted, regexp.QuoteMeta(name))
 	}
-	status, stdout, stderr := twophaseCommand(t, append([]string{
+	args := append([]string{
 		"verify", "-hold", shortHold.String(), "-run", "^(" + strings.Join(quoted, "|") + ")$", serveHTTP(t, p),
-	}, kindFlags(kinds...)...)...)
+	}, kindFlags(kinds...)...)
+	var status int
+	var stdout, stderr string
+	for try := 0; try < 3 && strings.Count(stdout, "BROKEN ") < len(caught); try++ {
+		status, stdout, stderr = twophaseCommand(t, args...)
+	}
 	assert.Equal(t, exitBroken, status, stdout)
 	assert.Empty(t, stderr)
 	for _, name := range caught {
