@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/seed-bcc3c603/twophase"
+	"github.com/seed-bcc3c603/twophase/internal/lastwins"
 )
 
 // TestMutations breaks one rule of the protocol at a time, and expects the audit
@@ -26,7 +27,7 @@ func TestMutations(t *testing.T) {
 	}{
 		{
 			"deciding without compare-and-set",
-			func(w *world) { w.journal.Journal = newOverwritingJournal(w.journal.Journal) },
+			func(w *world) { w.journal.Journal = lastwins.New(w.journal.Journal) },
 			[]string{"I1", "I2"},
 		},
 		{
@@ -101,38 +102,6 @@ func (v *violations) all() []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return slices.Clone(v.list)
-}
-
-// overwritingJournal decides without compare-and-set: the last one wins.
-type overwritingJournal struct {
-	twophase.Journal
-	mu        sync.Mutex
-	decisions map[string]twophase.Decision
-}
-
-func newOverwritingJournal(journal twophase.Journal) *overwritingJournal {
-	return &overwritingJournal{Journal: journal, decisions: map[string]twophase.Decision{}}
-}
-
-func (j *overwritingJournal) Decide(ctx context.Context, id string, d twophase.Decision) (twophase.Decision, error) {
-	if _, err := j.Journal.Decide(ctx, id, d); err != nil {
-		return twophase.Decision{}, err
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.decisions[id] = d
-	return d, nil
-}
-
-func (j *overwritingJournal) Get(ctx context.Context, id string) (twophase.Record, error) {
-	record, err := j.Journal.Get(ctx, id)
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if d, ok := j.decisions[id]; ok && err == nil && record.State != twophase.StateReleased {
-		record.State = twophase.StateBegun
-		record = record.Decided(d)
-	}
-	return record, err
 }
 
 // hastyJournal acknowledges what is not durable yet; what it still has to write

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-bcc3c603/twophase"
+	"github.com/seed-bcc3c603/twophase/internal/lastwins"
 	"github.com/seed-bcc3c603/twophase/simulation/explore"
 )
 
@@ -76,36 +77,7 @@ func TestABrokenContractIsFound(t *testing.T) {
 }
 
 // overwriting returns a journal in which the last decision wins.
-func overwriting(journal twophase.Journal) twophase.Journal {
-	return &overwritingJournal{Journal: journal, decisions: map[string]twophase.Decision{}}
-}
-
-type overwritingJournal struct {
-	twophase.Journal
-	mu        sync.Mutex
-	decisions map[string]twophase.Decision
-}
-
-func (j *overwritingJournal) Decide(ctx context.Context, id string, d twophase.Decision) (twophase.Decision, error) {
-	if _, err := j.Journal.Decide(ctx, id, d); err != nil {
-		return twophase.Decision{}, err
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.decisions[id] = d
-	return d, nil
-}
-
-func (j *overwritingJournal) Get(ctx context.Context, id string) (twophase.Record, error) {
-	record, err := j.Journal.Get(ctx, id)
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if d, ok := j.decisions[id]; ok && err == nil && record.State != twophase.StateReleased {
-		record.State = twophase.StateBegun
-		record = record.Decided(d)
-	}
-	return record, err
-}
+func overwriting(journal twophase.Journal) twophase.Journal { return lastwins.New(journal) }
 
 // hasty returns a journal that acknowledges what it never writes.
 func hasty(begin, decide bool) func(twophase.Journal) twophase.Journal {
