@@ -23,7 +23,8 @@ type World struct {
 	// Crashes are of a coordinator. What it had sent may arrive later or never.
 	Crashes int
 	// Repeats are calls whose answer is lost: the coordinator calls again, and
-	// the first request may arrive later or never.
+	// the first request may arrive later or never. One at most: after the second
+	// it waits for longer than the scheduler does.
 	Repeats int
 	// Expiries are of all that one participant has reserved by then.
 	Expiries int
