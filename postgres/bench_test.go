@@ -65,7 +65,7 @@ func BenchmarkJournalWithHistory(b *testing.B) {
 }
 
 // fill writes the records of placed transactions.
-func fill(b *testing.B, pool *pgxpool.Pool, n int) {
+func fill(b testing.TB, pool *pgxpool.Pool, n int) {
 	b.Helper()
 	steps, err := encodeSteps(benchRecord("").Steps)
 	require.NoError(b, err)

@@ -72,6 +72,20 @@ func withConns(n int32) func(*pgxpool.Config) {
 	return func(c *pgxpool.Config) { c.MaxConns = n }
 }
 
+func TestPruneGoesInStepsToItsLimitAndNoFurther(t *testing.T) {
+	t.Parallel()
+	const finished, limit = 1600, 1100
+	pool := cluster.Pool(t)
+	j := openJournal(t, pool)
+	fill(t, pool, finished)
+	n, err := j.Prune(t.Context(), time.Minute, limit)
+	require.NoError(t, err)
+	require.Equal(t, limit, n)
+	n, err = j.Prune(t.Context(), time.Minute, limit)
+	require.NoError(t, err)
+	require.Equal(t, finished-limit, n)
+}
+
 // openJournal opens a journal that is closed with the test.
 func openJournal(t testing.TB, pool *pgxpool.Pool, options ...Option) *Journal {
 	t.Helper()
