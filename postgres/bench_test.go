@@ -155,7 +155,7 @@ func insert(ctx context.Context, pool *pgxpool.Pool, run uint64, i int64) error 
 }
 
 // warm opens all connections of a pool.
-func warm(b *testing.B, pool *pgxpool.Pool, n int) {
+func warm(b testing.TB, pool *pgxpool.Pool, n int) {
 	b.Helper()
 	conns := make([]*pgxpool.Conn, n)
 	for i := range conns {

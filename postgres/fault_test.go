@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -81,6 +83,23 @@ func TestDatabaseThatDoesNotAnswerIsWaitedForNoLongerThanTheTimeout(t *testing.T
 	_, created, err := j.Begin(t.Context(), record)
 	require.NoError(t, err)
 	require.True(t, created)
+}
+
+func TestOneLostConnectionIsEnoughToGiveUpTheOthers(t *testing.T) {
+	t.Parallel()
+	const conns = 4
+	pool := cluster.Pool(t, withConns(conns))
+	j := openJournal(t, pool)
+	warm(t, pool, conns)
+	execute(t, open(t, pool.Config().ConnString()), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+	failures := 0
+	for n := range conns {
+		if _, _, err := j.Begin(t.Context(), benchRecord(fmt.Sprint("order-", n))); err != nil {
+			failures++
+		}
+	}
+	require.LessOrEqual(t, failures, 1)
 }
 
 // requireOpen checks that an error leaves open whether the write took place.
@@ -230,6 +249,25 @@ func TestReadOnlyServerIsUnavailableUntilItIsThePrimary(t *testing.T) {
 	t.Cleanup(direct.Close)
 	setDefault(t, direct, "default_transaction_read_only", "off")
 	requireSoon(t, func(int) bool { return begin() == nil }, "it is the primary again")
+}
+
+func TestRecordMayBeAsLargeAsIsAllowed(t *testing.T) {
+	t.Parallel()
+	j := openJournal(t, cluster.Pool(t))
+	record := benchRecord("order-1")
+	record.Steps[0].Payload = json.RawMessage(`""`)
+	empty, err := encodeSteps(record.Steps)
+	require.NoError(t, err)
+	for _, more := range []int{1, 0} {
+		text := strings.Repeat("a", MaxRecordSize-len(empty)+more)
+		record.Steps[0].Payload = json.RawMessage(`"` + text + `"`)
+		_, _, err = j.Begin(t.Context(), record)
+		if more > 0 {
+			require.ErrorIs(t, err, twophase.ErrInvalid)
+		} else {
+			require.NoError(t, err)
+		}
+	}
 }
 
 func TestBadRecordFailsAlone(t *testing.T) {
