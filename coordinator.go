@@ -117,7 +117,7 @@ func (c *Coordinator) Run(ctx context.Context, tx Transaction) (Result, error) {
 	if mine {
 		r.start()
 	} else if !r.runs(record) {
-		r.leave(nil)
+		r.leave(errNobody)
 		return Result{}, mismatch(tx.ID)
 	}
 	result, err := r.wait(ctx)
@@ -145,7 +145,7 @@ func (c *Coordinator) Wait(ctx context.Context, id string) (Result, error) {
 		return Result{}, err
 	}
 	if mine {
-		r.look(ctx)
+		r.spawn([]action{{kind: actLook}}) // for whoever waits: not with this caller's context
 	}
 	return r.wait(ctx)
 }

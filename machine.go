@@ -131,6 +131,7 @@ const (
 	actRelease                    // call Release
 	actReleases                   // decide that it is released
 	actCancel                     // end the calls under way: their answers no longer matter
+	actLook                       // learn what the journal has
 	actWatch                      // wait for the other coordinator's decision
 	actTell                       // tell whoever waits
 	actFinish                     // record the acknowledged releases, then end

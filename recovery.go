@@ -26,7 +26,7 @@ type Recovery struct {
 func (c *Coordinator) Recover(ctx context.Context) (Recovery, error) {
 	var recovery Recovery
 	for {
-		runs, aside, err := c.claim(ctx, c.config.recoveryLimit)
+		runs, aside, more, err := c.claim(ctx, c.config.recoveryLimit)
 		if err != nil {
 			return recovery, fmt.Errorf("twophase: recover: %w", err)
 		}
@@ -43,7 +43,7 @@ func (c *Coordinator) Recover(ctx context.Context) (Recovery, error) {
 				recovery.Finished++
 			}
 		}
-		if len(runs)+aside < c.config.recoveryLimit {
+		if !more {
 			return recovery, nil
 		}
 	}
@@ -51,28 +51,38 @@ func (c *Coordinator) Recover(ctx context.Context) (Recovery, error) {
 
 // claim claims up to limit transactions and takes them up. It sets aside those
 // that cannot even be tried here, and says how many.
-func (c *Coordinator) claim(ctx context.Context, limit int) (runs []*run, aside int, err error) {
+func (c *Coordinator) claim(ctx context.Context, limit int) (runs []*run, aside int, more bool, err error) {
+	c.mu.Lock()
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
+		return nil, 0, false, ErrClosed
+	}
 	ctx, cancel := context.WithTimeout(ctx, journalRetry.Attempt)
 	defer cancel()
 	records, err := c.journal.Claim(ctx, c.owner, c.config.lease, limit)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, false, err
 	}
-	for _, record := range records {
+	for i, record := range records {
 		if reason := c.untriable(record); reason != nil {
 			c.yield(ctx, record, max(c.config.lease, recoveryDelay(record.Attempts)), reason)
 			aside++
 			continue
 		}
 		r, err := c.takeUp(ctx, record)
-		if err != nil {
-			return runs, aside, err
+		if err != nil { // closed meanwhile: what is left is for others, at once
+			ids := make([]string, 0, len(records)-i)
+			for _, left := range records[i:] {
+				ids = append(ids, left.ID)
+			}
+			return runs, aside, false, errors.Join(err, c.handOver(ctx, ids))
 		}
 		if r != nil {
 			runs = append(runs, r)
 		}
 	}
-	return runs, aside, nil
+	return runs, aside, len(records) == limit, nil
 }
 
 // untriable says why a record is better left to another coordinator.
@@ -254,11 +264,11 @@ func (c *Coordinator) recoverSome(ctx context.Context) (more bool) {
 	if free <= limit/2 {
 		return true // one claim for many, rather than one for each that ends
 	}
-	runs, aside, err := c.claim(ctx, free)
+	_, _, more, err := c.claim(ctx, free)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrClosed) {
 		c.observe(ctx, Event{Kind: EventJournal, Err: fmt.Errorf("claim: %w", err)})
 	}
-	return len(runs)+aside == free
+	return more
 }
 
 // renew keeps the leases of what has been under way for a while.

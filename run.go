@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -133,7 +134,8 @@ func (r *run) lateness() *failure {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, phase := range r.machine.steps {
-		if trouble := r.steps[i].trouble; trouble != nil && r.machine.awaits(phase) {
+		if trouble := r.steps[i].trouble; trouble != nil && r.machine.awaits(phase) &&
+			(trouble.call == CallReserve) == (phase == stepReserving) {
 			return &failure{step: i, call: trouble.call, err: fmt.Errorf("%w: %w", errLate, trouble.err)}
 		}
 	}
@@ -199,13 +201,18 @@ func (r *run) leave(why error) {
 	if r.callers.Add(-1) > 0 {
 		return
 	}
+	r.spawn(r.abandoned(&failure{step: noStep, err: fmt.Errorf("the caller gave up: %w", why)}))
+}
+
+// abandoned tells the machine that the last caller has gone, unless recovery has
+// claimed the run: it goes on without callers.
+func (r *run) abandoned(f *failure) []action {
 	r.mu.Lock()
-	claimed := r.claimed
-	r.mu.Unlock()
-	if claimed {
-		return
+	defer r.mu.Unlock()
+	if r.claimed {
+		return nil
 	}
-	r.spawn(r.on(event{kind: evLeave, failure: &failure{step: noStep, err: fmt.Errorf("the caller gave up: %w", why)}}))
+	return r.onLocked(event{kind: evLeave, failure: f})
 }
 
 // runs reports whether the run is of the same transaction as record, as far as
@@ -214,7 +221,8 @@ func (r *run) leave(why error) {
 func (r *run) runs(record Record) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.machine.open || len(r.record.Steps) == 0 || r.record.sameWork(record)
+	unknown := len(r.record.Steps) == 0 && (!r.told || r.refusal != nil)
+	return r.machine.open || unknown || r.record.sameWork(record)
 }
 
 // on tells the machine what happened and returns what to do.
@@ -232,7 +240,7 @@ func (r *run) onLocked(ev event) []action {
 	if r.machine.asksForLife(ev) {
 		ev.shortest = r.shortest()
 	}
-	return r.machine.on(ev)
+	return r.instantLocked(r.machine.on(ev)) // at once: recovery may give the run another life
 }
 
 // now reads the clock relative to the start, which costs half of [time.Now].
@@ -301,6 +309,11 @@ func (r *run) instant(actions []action) []action {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.instantLocked(actions)
+}
+
+// instantLocked is instant for those who hold the lock.
+func (r *run) instantLocked(actions []action) []action {
 	for i, a := range actions {
 		switch a.kind {
 		case actCancel:
@@ -332,6 +345,8 @@ func (r *run) do(a action) []action {
 		return r.decide(r.releasingDecision())
 	case actRelease:
 		return r.release(a.step)
+	case actLook:
+		return r.look(r.context())
 	case actWatch:
 		return r.watch()
 	case actFinish:
@@ -399,9 +414,9 @@ func (r Record) outcome(d Decision) (Result, error) {
 	result := Result{ID: r.ID, Steps: make([]StepResult, 0, len(r.Steps))}
 	for i, step := range r.Steps {
 		if !step.Dropped {
-			result.Steps = append(result.Steps, StepResult{
-				Name: step.Name, Participant: step.Participant, Reservation: d.Reservations[i],
-			})
+			given := d.Reservations[i] // which the journal may keep, too
+			given.Resources, given.Details = slices.Clone(given.Resources), slices.Clone(given.Details)
+			result.Steps = append(result.Steps, StepResult{Name: step.Name, Participant: step.Participant, Reservation: given})
 		}
 	}
 	return result, nil

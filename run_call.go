@@ -14,6 +14,12 @@ import (
 // follows, and the error if there is one.
 func (r *run) reserve(ctx context.Context, i int) ([]action, error) {
 	step, own, calls := r.step(i)
+	return r.reserveStep(ctx, i, step, own, calls)
+}
+
+// reserveStep is reserve for those who know the step: the run's own list may be
+// that of another coordinator's record meanwhile.
+func (r *run) reserveStep(ctx context.Context, i int, step StepRecord, own *runStep, calls *lazyContext) ([]action, error) {
 	p := own.participant
 	request := Request{Key: Key{Transaction: r.id, Step: step.Name}, Payload: step.Payload, Hold: step.Hold}
 	var reservation Reservation

@@ -170,10 +170,14 @@ func (r *run) watch() []action {
 		switch {
 		case err == nil && record.State != StateBegun:
 			return r.found(record)
+		case err == nil && record.Owner == r.c.owner && r.c.untriable(record) == nil:
+			// Recovery claimed it here before this run was found to be watching.
+			r.resume(record, false)
+			return nil
 		case errors.Is(err, ErrGone):
 			return r.refuse(fmt.Errorf("twophase: %w", err))
 		case r.callers.Load() == 0:
-			return r.on(event{kind: evLeave, failure: &failure{step: noStep, err: errNobody}})
+			return r.abandoned(&failure{step: noStep, err: errNobody})
 		}
 	}
 	return nil
@@ -194,11 +198,14 @@ var errNobody = errors.New("nobody waits for it")
 func (r *run) startWatch() context.Context {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.stopTimer()
-	if !r.ended {
-		r.calls = &lazyContext{parent: &r.life}
+	ctx := &lazyContext{parent: &r.life}
+	if r.ended || r.machine.phase != watching { // recovery was faster
+		ctx.end()
+		return ctx
 	}
-	return r.calls
+	r.stopTimer()
+	r.calls = ctx
+	return ctx
 }
 
 // A watch looks often at first and once a second in the end.
@@ -230,13 +237,12 @@ func (r *run) refuse(err error) []action {
 }
 
 // look learns what the journal has, for a caller who only knows the id.
-func (r *run) look(ctx context.Context) {
+func (r *run) look(ctx context.Context) []action {
 	record, err := r.c.journal.Get(ctx, r.id)
 	if err != nil {
-		r.spawn(r.refuse(fmt.Errorf("twophase: wait for %s: %w", r.id, err)))
-		return
+		return r.refuse(fmt.Errorf("twophase: wait for %s: %w", r.id, err))
 	}
-	r.spawn(r.found(record))
+	return r.found(record)
 }
 
 // finish records which releases were acknowledged. What is left goes back to

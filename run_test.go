@@ -74,3 +74,46 @@ func TestNobodyGetsAContextThatSomebodyMayStillHold(t *testing.T) {
 	assert.NotSame(t, c, c.take())
 	assert.NotNil(t, (*lazyContext)(nil).take())
 }
+
+// tardy is a participant that takes a second to reserve.
+type tardy struct{}
+
+func (tardy) Reserve(_ context.Context, req Request) (Reservation, error) {
+	time.Sleep(time.Second)
+	return Reservation{Resources: []string{"packet-1"}, TimeLeft: req.Hold}, nil
+}
+
+func (tardy) Assign(context.Context, Key) error { return nil }
+
+func (tardy) Release(context.Context, Key) error { return nil }
+
+// What the machine says is done at once, or recovery gives the run a new life first.
+func TestWhatEndsAWatchDoesNotEndWhatRecoveryHasBegun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		journal := NewMemoryJournal()
+		_, _, err := journal.Begin(t.Context(), Record{
+			Version: RecordVersion, ID: "order-1", State: StateBegun, Owner: "dead", Deadline: time.Minute,
+			Steps: []StepRecord{{Name: "store", Participant: "store", Hold: 2 * time.Minute}},
+		})
+		require.NoError(t, err)
+		c, err := NewCoordinator(journal, WithParticipant("store", tardy{}), WithoutBackgroundRecovery())
+		require.NoError(t, err)
+		r, _, err := c.join(t.Context(), Record{ID: "order-1"})
+		require.NoError(t, err)
+		r.record, err = journal.Get(t.Context(), "order-1")
+		require.NoError(t, err)
+		late := r.on(event{kind: evStanding, state: StateBegun})
+		claimed, err := journal.Claim(t.Context(), c.owner, time.Minute, 1)
+		require.NoError(t, err)
+		_, err = c.takeUp(t.Context(), claimed[0])
+		require.NoError(t, err)
+		time.Sleep(time.Millisecond) // its Reserve is under way
+		r.spawn(late)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err = r.wait(ctx)
+		assert.NoError(t, err)
+		require.NoError(t, c.Close(t.Context()))
+	})
+}

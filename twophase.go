@@ -77,8 +77,8 @@ type Transaction struct {
 type Step struct {
 	// Participant is a name given to [WithParticipant].
 	Participant string
-	// Payload tells the participant what to reserve. It is sent as JSON; a
-	// [json.RawMessage] is sent as it is.
+	// Payload tells the participant what to reserve. It is sent as [json.Marshal]
+	// writes it, which compacts a [json.RawMessage], too, and escapes <, > and &.
 	Payload any
 	// Name tells the step from others of its transaction. If empty it is the
 	// participant's name, with "-2", "-3" and so on for the further steps at

@@ -51,16 +51,16 @@ func (tx *Tx) Reserve(ctx context.Context, participant string, payload any) (Res
 // side, at one participant, need names, or which is which depends on chance.
 func (tx *Tx) ReserveStep(ctx context.Context, step Step) (Reservation, error) {
 	r := tx.run
-	i, err := r.addStep(step)
+	i, added, own, calls, err := r.addStep(step)
 	if err != nil {
 		return Reservation{}, fmt.Errorf("twophase: transaction %q: %w", r.id, err)
 	}
-	actions, err := r.reserve(ctx, i)
+	actions, err := r.reserveStep(ctx, i, added, own, calls)
 	r.spawn(actions)
 	if err != nil {
-		return Reservation{}, r.stepError(i, err)
+		return Reservation{}, &Error{ID: r.id, Step: added.Name, Participant: added.Participant, Call: CallReserve, Err: err}
 	}
-	return r.reservationOf(i), nil
+	return own.reservation, nil // written by reserveStep, and by nobody else
 }
 
 // reserveBy runs the function, unless the journal knows the transaction.
@@ -119,35 +119,23 @@ func passedOn(err error, failed *Error) error {
 }
 
 // addStep takes on one more step of the function.
-func (r *run) addStep(step Step) (int, error) {
+func (r *run) addStep(step Step) (i int, added StepRecord, own *runStep, calls *lazyContext, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.machine.open || r.ended {
-		return 0, fmt.Errorf("%w: it takes no more steps", ErrClosed)
+		return 0, added, nil, nil, fmt.Errorf("%w: it takes no more steps", ErrClosed)
 	}
-	i := len(r.record.Steps)
+	i = len(r.record.Steps)
 	if i == MaxSteps {
-		return 0, fmt.Errorf("%w: it has %d steps already", ErrInvalid, MaxSteps)
+		return 0, added, nil, nil, fmt.Errorf("%w: it has %d steps already", ErrInvalid, MaxSteps)
 	}
-	added, err := r.c.newStep(r.record.Steps, step)
+	added, err = r.c.newStep(r.record.Steps, step)
 	if err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return 0, added, nil, nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	r.record.Steps = append(r.record.Steps, added)
-	r.steps = append(r.steps, &runStep{participant: r.c.participants[step.Participant]})
+	own = &runStep{participant: r.c.participants[step.Participant]}
+	r.steps = append(r.steps, own)
 	r.machine.on(event{kind: evAdd})
-	return i, nil
-}
-
-func (r *run) stepError(i int, err error) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	step := r.record.Steps[i]
-	return &Error{ID: r.id, Step: step.Name, Participant: step.Participant, Call: CallReserve, Err: err}
-}
-
-func (r *run) reservationOf(i int) Reservation {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.steps[i].reservation
+	return i, added, own, r.calls, nil
 }

@@ -18,7 +18,7 @@ import (
 // Item is a resource to be added, with what its owner wants to say of it.
 type Item struct {
 	ID string
-	// Attributes are sent as JSON; a [json.RawMessage] is sent as it is. They come
+	// Attributes are stored as the JSON that [json.Marshal] writes. They come
 	// back in a reservation's details, and may be filtered by: see [Query].
 	Attributes any
 }

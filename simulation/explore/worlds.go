@@ -12,6 +12,7 @@ func Small() []World {
 		{Second: Recovers, Deadlines: 1},
 		{Second: Recovers, GiveUps: 1},
 		{Second: RunsTheSame, Crashes: 1},
+		{Second: RunsTheSame, FirstRecovers: true, Crashes: 1},
 		{Second: RunsTheSame, Repeats: 1},
 		{Second: RunsAnother, Crashes: 1},
 		{Function: true, Second: Recovers, Crashes: 1, Rivals: 1},
