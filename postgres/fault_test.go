@@ -270,6 +270,24 @@ func TestRecordMayBeAsLargeAsIsAllowed(t *testing.T) {
 	}
 }
 
+func TestRecordThatCannotBeReadFailsAlone(t *testing.T) {
+	t.Parallel()
+	db := cluster.Pool(t)
+	j := openJournal(t, db)
+	for _, id := range []string{"bad", "good"} {
+		_, _, err := j.Begin(t.Context(), benchRecord(id))
+		require.NoError(t, err)
+		_, err = j.Decide(t.Context(), id, releasing)
+		require.NoError(t, err)
+	}
+	execute(t, db, `UPDATE twophase_transactions SET steps = 'not json' WHERE id = 'bad'`)
+	steps := []string{benchRecord("good").Steps[0].Name}
+	writes := []*write{{kind: kindRelease, id: "bad", steps: steps}, {kind: kindRelease, id: "good", steps: steps}}
+	require.NoError(t, j.commit(t.Context(), writes))
+	assert.Error(t, writes[0].err)
+	assert.NoError(t, writes[1].err)
+}
+
 func TestBadRecordFailsAlone(t *testing.T) {
 	t.Parallel()
 	pool := cluster.Pool(t)

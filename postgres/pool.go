@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -57,6 +58,7 @@ type Pool struct {
 	releases *groupcommit.Group[*asked]
 	soldOut  soldOut
 	keeper   *keeper
+	closed   atomic.Bool
 }
 
 var _ twophase.Participant = (*Pool)(nil)
@@ -104,6 +106,7 @@ const (
 // Close ends what is done in the background, commits what is under way and refuses
 // what comes later. It leaves the database's pool open.
 func (p *Pool) Close() {
+	p.closed.Store(true)
 	p.keeper.close()
 	p.takes.Close()
 	p.assigns.Close()
@@ -116,6 +119,9 @@ func (p *Pool) Close() {
 func (p *Pool) Reserve(ctx context.Context, req twophase.Request) (twophase.Reservation, error) {
 	if err := checkKey(req.Key); err != nil {
 		return twophase.Reservation{}, err
+	}
+	if p.closed.Load() {
+		return twophase.Reservation{}, failed(req.Key, groupcommit.ErrClosed)
 	}
 	t := &taking{key: req.Key, fingerprint: twophase.FingerprintOf(req.Payload), hold: req.Hold}
 	var refusal error

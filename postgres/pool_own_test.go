@@ -524,3 +524,15 @@ func TestConsumedKeyIsPrunedAfterItsRetention(t *testing.T) {
 	require.ErrorIs(t, p.Assign(t.Context(), orderKey("consumed")), twophase.ErrUnknown)
 	require.NoError(t, p.Assign(t.Context(), orderKey("assigned")))
 }
+
+func TestClosedPoolTakesNotEvenMany(t *testing.T) {
+	t.Parallel()
+	p := openPool(t, cluster.Pool(t), "store", WithoutBackground())
+	require.NoError(t, p.Restock(t.Context(), dosa, numberedIDs(dosa, 20)...))
+	p.Close()
+	_, err := p.Reserve(t.Context(), twophase.Request{
+		Key: orderKey("order-1"), Payload: fmt.Appendf(nil, `{"kind":%q,"count":17}`, dosa), Hold: time.Hour,
+	})
+	require.Error(t, err)
+	require.False(t, twophase.IsFinal(err))
+}

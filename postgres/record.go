@@ -25,6 +25,7 @@ type row struct {
 	record   twophase.Record
 	begun    time.Time
 	released string // as it is stored
+	bad      error  // it cannot be read: of the record there is the id
 }
 
 // scanRow reads one row of columns.

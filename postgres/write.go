@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -165,6 +166,8 @@ func (j *Journal) readStanding(ctx context.Context, late []*write) (again []*wri
 		switch {
 		case err != nil:
 			w.err = err
+		case ok && r.bad != nil:
+			w.err = r.bad
 		case ok:
 			w.standing = r.record
 		case w.kind == kindDecide:
@@ -186,7 +189,17 @@ func (j *Journal) rows(ctx context.Context, writes []*write) (map[string]row, er
 	err := j.transact(ctx, func(batch *pgx.Batch) {
 		rows = make(map[string]row, len(ids))
 		batch.Queue(j.sql.read, ids).Query(func(answer pgx.Rows) error {
-			return each(answer, func(r row) { rows[r.record.ID] = r })
+			for answer.Next() {
+				r, err := scanRow(answer)
+				var bad *unreadableError
+				if errors.As(err, &bad) {
+					r.record.ID, r.bad = bad.id, bad
+				} else if err != nil {
+					return err
+				}
+				rows[r.record.ID] = r
+			}
+			return answer.Err()
 		})
 	})
 	return rows, err
@@ -267,6 +280,10 @@ func (j *Journal) workOut(ctx context.Context, releases []*write) ([]released, e
 		r, ok := rows[w.id]
 		if !ok {
 			w.err = twophase.ErrGone
+			continue
+		}
+		if r.bad != nil {
+			w.err = r.bad
 			continue
 		}
 		next := r.record.WithReleased(w.steps)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"unicode/utf8"
 
 	"github.com/seed-bcc3c603/twophase"
 )
@@ -206,6 +207,11 @@ func (f *Fence) take(ctx context.Context, s *session, e *entry, v twophase.Verdi
 func (e *entry) give(r twophase.Reservation) error {
 	if len(r.Details) > 0 && !json.Valid(r.Details) {
 		return fmt.Errorf("reserve %s: the handler's details are no JSON", e.key)
+	}
+	for _, id := range r.Resources {
+		if !utf8.ValidString(id) {
+			return fmt.Errorf("reserve %s: the handler's resource %q is not UTF-8", e.key, id)
+		}
 	}
 	e.content = content{Resources: r.Resources, Details: r.Details}
 	return nil

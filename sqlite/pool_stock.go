@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/seed-bcc3c603/twophase"
 	"github.com/seed-bcc3c603/twophase/pool"
@@ -184,6 +185,9 @@ func (p *Pool) checkItems(call string, items []Item) ([]sql.NullString, error) {
 	for i, item := range items {
 		if item.ID == "" || len(item.ID) > twophase.MaxIDLength {
 			return nil, p.invalid("%s: an id has %d bytes: give it 1 to %d", call, len(item.ID), twophase.MaxIDLength)
+		}
+		if !utf8.ValidString(item.ID) {
+			return nil, p.invalid("%s: the id %q is not UTF-8", call, item.ID) // JSON would change it
 		}
 		if _, twice := seen[item.ID]; twice {
 			return nil, p.invalid("%s: %q is given twice", call, item.ID)

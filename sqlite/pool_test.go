@@ -559,3 +559,10 @@ func TestManyMayOpenANewFileAtOnce(t *testing.T) {
 	done.Wait()
 	require.Equal(t, 8, count(t, openPool(t, path), dosa).Free)
 }
+
+// In a reservation, which is JSON, it would become another.
+func TestIDThatIsNotUTF8IsRefused(t *testing.T) {
+	t.Parallel()
+	p := openPool(t, newFile(t))
+	require.ErrorIs(t, p.Restock(t.Context(), dosa, "caf\xe9"), twophase.ErrInvalid)
+}
